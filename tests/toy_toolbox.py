@@ -1,0 +1,13 @@
+"""The toolbox with the toy studies of `tests/toys` mounted: `python tests/toy_toolbox.py coin toss`."""
+
+import sys
+from pathlib import Path
+
+import toolbox.studies
+
+toolbox.studies.__path__.append(str(Path(__file__).parent / "toys"))
+
+if __name__ == "__main__":
+    from toolbox.__main__ import main
+
+    main()

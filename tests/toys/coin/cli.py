@@ -1,0 +1,44 @@
+"""Toss a coin; train a parabola."""
+
+from typing import Annotated, Literal
+
+import typer
+from annotated_types import Ge, Gt, Le, Lt
+
+from toolbox.core.cli import command, study_app
+from toolbox.core.run import Run
+
+app = study_app(__doc__)
+
+
+@command(app)
+def toss(
+    run: Run,
+    tosses: Annotated[int, typer.Option(help="Tosses per replicate."), Ge(1), Le(100_000)] = 1000,
+    bias: Annotated[float, typer.Option(help="Probability of heads."), Gt(0), Lt(1)] = 0.5,
+    sides: Annotated[tuple[str, ...], typer.Option(help="Names of the sides.")] = ("head", "tail"),
+) -> None:
+    """Toss a coin.
+
+    Example: toolbox coin toss --tosses 100
+    """
+    from .toss import toss
+
+    toss(run, tosses=tosses, bias=bias, sides=sides)
+
+
+@command(app)
+def train(
+    run: Run,
+    steps: Annotated[int, typer.Option(help="Steps."), Ge(1), Le(1_000_000)] = 200,
+    lr: Annotated[float, typer.Option(help="Learning rate."), Gt(0)] = 0.1,
+    optimizer: Annotated[Literal["adam", "sgd"], typer.Option(help="Optimiser.")] = "adam",
+    pause: Annotated[float, typer.Option(help="Seconds per step."), Ge(0), Le(1)] = 0.0,
+) -> None:
+    """Train a noisy parabola with torch.
+
+    Example: toolbox coin train --steps 100
+    """
+    from .train import train
+
+    train(run, steps=steps, lr=lr, optimizer=optimizer, pause=pause)

@@ -1,0 +1,50 @@
+"""Minimise (w - 1)^2 from noisy gradients, with every generator a run can use."""
+
+import random
+import time
+
+import numpy as np
+import torch
+
+from toolbox.core.run import Run
+
+
+def train(run: Run, *, steps: int, lr: float, optimizer: str, pause: float) -> None:
+    """One row per step; the loss uses Python's, numpy's and torch's random numbers."""
+    # Python's and numpy's global generators, because a checkpoint must bring these back too.
+    random.seed(run.seed)
+    np.random.seed(run.seed % 2**32)
+    noise = run.torch_generator(0, "noise")
+    w = torch.zeros(run.repeats, 1, device=run.device, requires_grad=True)
+    kind = torch.optim.Adam if optimizer == "adam" else torch.optim.SGD
+    opt = kind([w], lr=lr)
+    start = 0
+    if state := run.restore():
+        start = state["step"]
+        with torch.no_grad():
+            w.copy_(state["w"])
+        opt.load_state_dict(state["opt"])
+        noise.set_state(state["noise"].cpu())
+    with run.progress(steps, "training", start) as progress:
+        for step in range(start, steps):
+            run.checkpoint(
+                lambda step=step: {
+                    "step": step,
+                    "w": w,
+                    "opt": opt.state_dict(),
+                    "noise": noise.get_state(),
+                }
+            )
+            shift = random.random() + np.random.rand() - 1
+            target = 1 + 0.1 * torch.randn(1, generator=noise, device=run.device) + 0.01 * shift
+            loss = ((w - target) ** 2).sum(1)
+            run.write(
+                "curve",
+                {"repeat": range(run.repeats), "step": step, "loss": loss.detach().cpu().numpy()},
+            )
+            run.check_finite(loss.detach().sum().item(), f"the loss at step {step} (--lr {lr})")
+            opt.zero_grad()
+            loss.sum().backward()
+            opt.step()
+            time.sleep(pause)
+            progress.update(1)

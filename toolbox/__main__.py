@@ -1,0 +1,17 @@
+"""`python -m toolbox` and the console script."""
+
+from toolbox.core import signals
+
+
+def main() -> None:
+    """Catch signals first, then import the rest: a stop during start-up exits 75, not with -15."""
+    signals.install()
+    import sys
+
+    from toolbox.app import run
+
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The shared commands that read `outputs/`; none of them knows a study."""

@@ -1,0 +1,53 @@
+"""`toolbox clean`: removes what no result needs; never a finished run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toolbox.commands._options import OUT, Out
+from toolbox.core import store
+
+
+def command(
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
+    out: Out = OUT,
+) -> None:
+    """List stale temporary folders, failed runs and orphan checkpoints; with --yes, remove them.
+
+    A complete run is never touched, nor the checkpoint of a run that can still be resumed.
+
+    Example: toolbox clean --yes
+    """
+    litter = sorted(_litter(out))
+    for path, reason in litter:
+        print(f"{'removed' if yes else 'would remove'} {path} ({reason})")
+        if yes and path.is_dir():
+            shutil.rmtree(path)
+        elif yes:
+            path.unlink(missing_ok=True)
+    if not litter:
+        print(f"nothing to clean under {out}")
+    elif not yes:
+        print("say --yes to remove them")
+
+
+def _litter(out: Path) -> Iterator[tuple[Path, str]]:
+    for path in out.glob("*/*/*"):
+        name = path.name
+        if name.startswith(".tmp-") and store.is_stale(path):
+            yield path, "temporary, its process is gone"
+        elif name.startswith(".old-"):
+            # Put aside by --force; it is litter only when the new run is in place.
+            if store.read_manifest(path.with_name(name.split("-")[1])):
+                yield path, "replaced by --force"
+        elif name.endswith(".failed.json"):
+            yield path, "failed run"
+        elif name.endswith(".bad"):
+            yield path, "damaged checkpoint"
+        elif name.endswith(".checkpoint") and store.read_manifest(path.with_suffix("")):
+            yield path, "checkpoint of a run that is complete"

@@ -1,0 +1,54 @@
+"""`toolbox list`: studies, commands, claims, presets with their measured times."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from toolbox.commands._options import Json, Study
+from toolbox.core.show import draw
+from toolbox.core.spec import CommandSpec, load_study, study_names
+
+
+def command(study: Study = None, as_json: Json = False) -> None:
+    """List the studies and their commands; with STUDY, also its claims, tables and presets.
+
+    Example: toolbox list gd
+    """
+    names = [study] if study else study_names()
+    if as_json:
+        document = {name: load_study(name).model_dump(mode="json") for name in names}
+        print(json.dumps(document, allow_nan=False))
+        return
+    if study is None:
+        rows = [
+            (f"{name} {key}", spec.about, _times(spec), str(len(spec.claims)))
+            for name in names
+            for key, spec in load_study(name).commands.items()
+        ]
+        columns = ("command", "what it does", "measured times on two cores", "claims")
+        print(draw(columns, rows, sys.stdout))
+        return
+    loaded = load_study(study)
+    print(f"{loaded.title}\n{loaded.authors}. arXiv:{loaded.arxiv} {loaded.venue}".rstrip())
+    for key, spec in loaded.commands.items():
+        print(f"\ntoolbox {study} {key}: {spec.about}")
+        for preset, values in spec.presets.items():
+            shown = ", ".join(f"{k}={v}" for k, v in values.items()) or "the defaults of --help"
+            seconds = f" [{_seconds(spec.seconds[preset])}]" if preset in spec.seconds else ""
+            print(f"  preset {preset}{seconds}: {shown}")
+        for name, table in spec.tables.items():
+            print(f"  table {name}: one row is {table.rows}")
+            print(f"    columns {', '.join(table.all_columns)}")
+        for name, figure in spec.figures.items():
+            print(f"  figure {name}: {figure.title}")
+        for name, claim in spec.claims.items():
+            print(f"  claim {name} ({claim.place}): {claim.statement}")
+
+
+def _times(spec: CommandSpec) -> str:
+    return ", ".join(f"{preset} {_seconds(seconds)}" for preset, seconds in spec.seconds.items())
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.2g} s" if seconds < 120 else f"{seconds / 60:.2g} min"

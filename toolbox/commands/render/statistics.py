@@ -1,0 +1,125 @@
+"""What replicates say together: aligned, averaged, with an interval; and thinning for drawing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+ENOUGH = 3  # with fewer replicates an interval says more about luck than about the method
+MAX_CELLS = 20_000_000  # replicates x points of one aligned curve: 160 MB
+
+
+def align(replicates: list[tuple[Array, Array]], fill: bool) -> tuple[Array, Array]:
+    """Bring replicates to one grid: `x : (P,)`, values `(R, P)`.
+
+    Each replicate is a pair of arrays `x` (rising, without repetition) and `y`. With `fill` a
+    replicate's last value is carried to grid points between its own, never before its first or
+    beyond its last: what is not there stays NaN. Without `fill` only equal x meet.
+    """
+    grid = np.unique(np.concatenate([x for x, _ in replicates]))
+    if grid.size * len(replicates) > MAX_CELLS:
+        ranks = np.linspace(0, grid.size - 1, MAX_CELLS // len(replicates))
+        grid = grid[np.unique(ranks.astype(int))]
+    values = np.full((len(replicates), grid.size), np.nan)
+    for row, (x, y) in zip(values, replicates, strict=True):
+        if x.size == 0:
+            continue
+        before = np.searchsorted(x, grid, side="right") - 1
+        known = (before >= 0) & (grid <= x[-1])
+        if not fill:
+            known &= x[before] == grid
+        row[known] = y[before[known]]
+    return grid, values
+
+
+def estimate(
+    values: Array, kind: Literal["mean", "median"], level: float = 0.95
+) -> tuple[Array, Array, Array]:
+    """Centre and confidence limits over the rows of `values : (R, P)`, NaN left out: each `(P,)`.
+
+    mean : Student-t interval, from three values on.
+    median : the order statistics x_(k), x_(n+1-k) with the largest k that holds `level` under the
+        binomial law; it exists from six values on (distribution-free, hence conservative).
+    Limits that do not exist are NaN.
+    """
+    from scipy.special import stdtrit
+
+    count = np.sum(~np.isnan(values), axis=0)
+    some = np.maximum(count, 1)
+    if kind == "mean":
+        centre = np.where(count > 0, np.nansum(values / some, axis=0), np.nan)
+        # Scaled by the largest deviation: squares of tiny or huge losses leave the floats.
+        off = np.abs(values - centre)
+        scale = np.max(np.where(np.isnan(off), 0.0, off), axis=0)
+        scale = np.where(scale > 0, scale, 1.0)
+        spread = scale * np.sqrt(np.nansum((off / scale) ** 2, axis=0) / np.maximum(count - 1, 1))
+        quantile = stdtrit(np.maximum(count - 1, 1), 0.5 + level / 2)
+        half = np.where(count >= ENOUGH, quantile * spread / np.sqrt(some), np.nan)
+        return centre, centre - half, centre + half
+    ordered = np.sort(values, axis=0)  # NaN goes last
+    columns = np.arange(values.shape[1])
+    low, high = (some - 1) // 2, some // 2
+    centre = (ordered[low, columns] + ordered[high, columns]) / 2
+    rank = np.array([median_rank(int(n), level) for n in range(values.shape[0] + 1)])[count]
+    exists = rank > 0
+    first = ordered[np.maximum(rank - 1, 0), columns]
+    last = ordered[np.maximum(count - rank, 0).clip(max=values.shape[0] - 1), columns]
+    return centre, np.where(exists, first, np.nan), np.where(exists, last, np.nan)
+
+
+def median_rank(count: int, level: float = 0.95) -> int:
+    """The largest k with P(x_(k) <= median <= x_(n+1-k)) >= level for n = `count`; 0 if none."""
+    from scipy.special import bdtr
+
+    rank = 0
+    while rank < count // 2 and 2 * bdtr(rank, count, 0.5) <= 1 - level:
+        rank += 1
+    return rank
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Replicates that stop early: how many of how many, and where the first and the last stop."""
+
+    early: int
+    total: int
+    first: float
+    last: float
+
+
+def ends(replicates: list[tuple[Array, Array]]) -> Ends | None:
+    """None when all replicates reach the same last x with a finite value."""
+    stops = [float(x[~np.isnan(y)][-1]) for x, y in replicates if not np.isnan(y).all()]
+    missing = len(replicates) - len(stops)
+    if not stops or (not missing and min(stops) == max(stops)):
+        return None
+    early = missing + sum(stop < max(stops) for stop in stops)
+    return Ends(early, len(replicates), min(stops), max(stops))
+
+
+def thin(x: Array, lines: list[Array], log: bool, buckets: int = 2000) -> NDArray[np.intp]:
+    """Indices to keep when `x : (P,)`, rising, is drawn about `buckets` pixels wide.
+
+    Each bucket keeps its ends and the smallest and largest value of every line, so that a spike
+    of one point survives; and one gap, where there is one.
+    """
+    if x.size <= 4 * buckets:
+        return np.arange(x.size)
+    place = np.log(x) if log else x
+    span = place[-1] - place[0]
+    bucket = np.floor((place - place[0]) / (span if span > 0 else 1.0) * buckets).astype(int)
+    starts = np.flatnonzero(np.diff(bucket, prepend=-1))
+    kept = [starts, np.append(starts[1:], x.size) - 1]
+    for line in lines:
+        gaps = np.flatnonzero(np.isnan(line))
+        kept.append(gaps[np.unique(bucket[gaps], return_index=True)[1]])
+        # Sorted by bucket, then by value: the first of each bucket is its extreme.
+        for sign in (1.0, -1.0):
+            values = np.where(np.isnan(line), np.inf, sign * line)
+            kept.append(np.lexsort((values, bucket))[starts])
+    return np.unique(np.concatenate(kept))

@@ -1,0 +1,85 @@
+"""`toolbox runs`: what is in `outputs/`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from typing import Annotated, Any
+
+import typer
+
+from toolbox.commands._options import OUT, Command, Json, Out, Study
+from toolbox.core import store
+from toolbox.core.show import draw
+from toolbox.core.status import Status
+
+_STYLES = {"complete": "green", "failed": "red", "diverged": "red", "interrupted": "yellow"}
+
+
+def command(
+    study: Study = None,
+    name: Command = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Only failed and diverged runs, with what they said.")
+    ] = False,
+    as_json: Json = False,
+    out: Out = OUT,
+) -> None:
+    """List the runs that are there: id, status, the parameters in which they differ, time.
+
+    Example: toolbox runs gd --failed
+    """
+    found = list(store.runs(out, study, name))
+    if failed:
+        found = [run for run in found if run.status in (Status.FAILED, Status.DIVERGED)]
+    if as_json:
+        print(json.dumps([_document(run) for run in found]))
+        return
+    if not found:
+        print(f"no {'failed ' if failed else ''}run under {out}")
+        return
+    differing = _differing(found)
+    rows = [
+        (
+            f"{run.study} {run.command}",
+            run.id,
+            " ".join(f"{k}={run.params.get(k)}" for k in differing[run.study, run.command]),
+            f"{run.manifest['wall_seconds']:.1f} s" if "wall_seconds" in run.manifest else "-",
+            str(run.manifest.get("ended", run.manifest["started"]))[:19],
+            run.state + (f": {_message(run)}" if failed else ""),
+        )
+        for run in found
+    ]
+    columns = ("command", "run", "differs in", "time", "ended (UTC)", "status")
+    styles = [_STYLES.get(run.state, "") for run in found]
+    print(draw(columns, rows, sys.stdout, styles=styles))
+
+
+def _differing(found: list[store.RunRecord]) -> dict[tuple[str, str], list[str]]:
+    """Per command, the parameters that do not have one value in all its runs."""
+    values: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for run in found:
+        for key, value in run.params.items():
+            values[run.study, run.command][key].add(json.dumps(value))
+    return {
+        which: [key for key, seen in params.items() if len(seen) > 1]
+        for which, params in values.items()
+    }
+
+
+def _message(run: store.RunRecord) -> str:
+    return str(run.manifest.get("message", "")).partition("\n")[0]
+
+
+def _document(run: store.RunRecord) -> dict[str, Any]:
+    return {
+        "study": run.study,
+        "command": run.command,
+        "run": run.id,
+        "status": run.state,
+        "path": str(run.path),
+        "params": run.params,
+        "wall_seconds": run.manifest.get("wall_seconds"),
+        "message": _message(run),
+    }

@@ -1,0 +1,104 @@
+"""`toolbox show RUN`: what made this folder."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from toolbox.commands._options import OUT, Json, Out
+from toolbox.core import store
+from toolbox.core.errors import UsageError
+from toolbox.core.spec import CommandSpec, load_command
+from toolbox.core.status import Status
+
+
+def command(
+    run: Annotated[str, typer.Argument(help="A run's id (or its beginning), or its folder.")],
+    as_json: Json = False,
+    out: Out = OUT,
+) -> None:
+    """Show what made a run: the command line that makes it again, versions, machine, tables.
+
+    Example: toolbox show 3f2a
+    """
+    record = _find(run, out)
+    if as_json:
+        print(json.dumps(record.manifest))
+        return
+    manifest = record.manifest
+    print(f"{record.path}\n  {record.state}: {record.status.sentence if record.status else ''}")
+    if message := str(manifest.get("message", "")):
+        print("  " + message.replace("\n", "\n  "))
+    print(f"\nagain  {again(record)}\nasked  {shlex.join(manifest['argv'])}")
+    print("\nparameters")
+    for name, entry in manifest["params"].items():
+        print(f"  {name} = {_text(entry['value'])}  ({entry['origin']})")
+    print("\nprovenance")
+    for key, value in _provenance(manifest).items():
+        print(f"  {key}: {value}")
+    if record.status in (Status.COMPLETE, Status.DIVERGED):
+        _print_tables(record, load_command(record.study, record.command))
+
+
+def again(record: store.RunRecord) -> str:
+    """The command line that makes the run again, every parameter spelled out."""
+    words = ["toolbox", record.study, record.command]
+    for name, value in record.params.items():
+        flag = "--" + name.rstrip("_").replace("_", "-")
+        if isinstance(value, bool):
+            words.append(flag if value else f"--no-{flag[2:]}")
+        else:
+            words += [flag, _text(value)]
+    return shlex.join(words)
+
+
+def _find(run: str, out: Path) -> store.RunRecord:
+    name = Path(run).name if Path(run).is_dir() else run
+    where = Path(run).resolve().parents[2] if Path(run).is_dir() else out
+    found = [record for record in store.runs(where) if record.id.startswith(name)]
+    if len({record.id for record in found}) > 1:
+        ids = ", ".join(sorted({record.id for record in found}))
+        raise UsageError(f"{run} is the beginning of several runs ({ids}); write more of it")
+    if not found:
+        raise UsageError(f"no run {run} under {out}; `toolbox runs` lists those that are there")
+    return found[0]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(_text(item) for item in value)
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _provenance(manifest: dict[str, Any]) -> dict[str, str]:
+    git, machine = manifest["git"], manifest["machine"]
+    commit = f"{git['commit']}{' + changes' if git['dirty'] else ''}" if git else "installed"
+    facts = {
+        "toolbox": f"{manifest['toolbox']} ({commit})",
+        "versions": ", ".join(f"{k} {v}" for k, v in manifest.get("versions", {}).items()),
+        "machine": f"{machine['cpu']}, {machine['threads']} of {machine['cores_allowed']} cores, "
+        f"{machine['system']}, {machine['host']}",
+        "device": str(manifest.get("torch_device", manifest.get("device", ""))),
+        "seeds": manifest["seed_derivation"],
+        "times": f"{manifest['started']} to {manifest.get('ended', '')}, "
+        f"{manifest.get('wall_seconds', 0)} s wall, {manifest.get('cpu_seconds', 0)} s CPU",
+        "peak memory": f"{manifest.get('peak_memory_bytes', 0) / 1e6:.0f} MB",
+        "resumed from": ", ".join(manifest["resumed"]),
+        "scheduler": " ".join(f"{k}={v}" for k, v in (manifest["scheduler"] or {}).items()),
+    }
+    return {key: value for key, value in facts.items() if value}
+
+
+def _print_tables(record: store.RunRecord, spec: CommandSpec) -> None:
+    for name, table in spec.tables.items():
+        described = record.manifest["tables"].get(name)
+        if described is None:
+            continue
+        print(f"\n{record.path / name}.csv  {described['rows']} rows, one is {table.rows}")
+        for column, meaning in table.all_columns.items():
+            unit = f" [{meaning.unit}]" if meaning.unit else ""
+            print(f"  {column}: {meaning.meaning}{unit} ({meaning.role}, {meaning.type})")

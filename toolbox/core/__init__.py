@@ -1,0 +1,1 @@
+"""What every study stands on: runs, tables, parameters, claims, figures, seeds, errors."""

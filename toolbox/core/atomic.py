@@ -1,0 +1,55 @@
+"""Files and folders that appear whole or not at all, even through a power cut."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from toolbox.core.errors import ToolboxError
+
+
+def temporary_sibling(path: Path) -> Path:
+    """A hidden name beside `path` that says whose it is: .tmp-NAME-HOST-PID-RANDOM."""
+    owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return path.with_name(f".tmp-{path.name}-{owner}")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Write a sibling temporary file, then put it under `path` in one step.
+
+    Errors: `ToolboxError` naming the path when the disk refuses; the old file is then untouched.
+    """
+    temporary = temporary_sibling(path)
+    try:
+        with temporary.open("xb") as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise refused(path, error) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def refused(path: Path, error: OSError) -> ToolboxError:
+    """The one sentence for a disk that is full, read-only or not ours."""
+    return ToolboxError(
+        f"cannot write {path}: {error.strerror or error}; "
+        "free some space or choose another place with --out (nothing already there was changed)"
+    )

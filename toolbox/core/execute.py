@@ -1,0 +1,164 @@
+"""The life of one run: answered from what is there, or computed and renamed into place."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolbox.core import atomic, claims, machine, provenance, signals
+from toolbox.core.errors import Diverged, Interrupted, ToolboxError, UsageError
+from toolbox.core.params import run_id
+from toolbox.core.run import Run
+from toolbox.core.spec import load_command
+from toolbox.core.status import Status
+from toolbox.core.store import Place, RunRecord, read_manifest
+
+Experiment = Callable[[Run], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything asked for on a command line, resolved."""
+
+    study: str
+    command: str
+    params: Mapping[str, Any]
+    """Every parameter that changes numbers: the command's own, seed and repeats."""
+    origins: Mapping[str, str]
+    preset: str
+    out: Path
+    device: str
+    threads: int | None
+    force: bool
+    quiet: bool
+
+    @property
+    def place(self) -> Place:
+        """Where the run lives."""
+        return Place(
+            self.out / self.study / self.command, run_id(self.study, self.command, self.params)
+        )
+
+
+def execute(request: Request, experiment: Experiment) -> tuple[RunRecord, bool]:
+    """Run an experiment unless its result is there. Returns the record and whether it was there.
+
+    Errors: `ToolboxError` in all its kinds; nothing is then left under the final name.
+    """
+    spec = load_command(request.study, request.command)
+    if spec.deterministic and request.params["repeats"] > 1:
+        raise UsageError(
+            f"--repeats {request.params['repeats']}: {request.study} {request.command} is exact, "
+            "repetitions would be copies; leave it at 1"
+        )
+    if request.device.partition(":")[0] not in ("auto", *spec.devices):
+        raise UsageError(
+            f"--device {request.device}: {request.study} {request.command} computes on "
+            f"{' or '.join(spec.devices)}; use --device auto"
+        )
+    place = request.place
+    place.recover()
+    manifest = read_manifest(place.final)
+    if manifest is not None and not request.force:
+        status = Status(manifest["status"])
+        return RunRecord(
+            request.study, request.command, place.id, status, place.final, manifest
+        ), True
+    with signals.defer():
+        return _compute(request, place, experiment), False
+
+
+def _compute(request: Request, place: Place, experiment: Experiment) -> RunRecord:
+    threads = machine.set_threads(request.threads)
+    folder = place.new_temporary()
+    manifest: dict[str, Any] = {
+        "id": place.id,
+        "study": request.study,
+        "command": request.command,
+        "preset": request.preset,
+        "params": {
+            name: {"value": value, "origin": request.origins[name]}
+            for name, value in request.params.items()
+        },
+        "resumed": [],
+        **provenance.begin(sys.argv, threads),
+    }
+    run = Run(
+        study=request.study,
+        command=request.command,
+        spec=load_command(request.study, request.command),
+        seed=request.params["seed"],
+        repeats=request.params["repeats"],
+        asked_device=request.device,
+        force=request.force,
+        quiet=request.quiet,
+        folder=folder,
+        checkpoint_path=place.checkpoint,
+        manifest=manifest,
+        say=lambda line: None if request.quiet else print(line, file=sys.stderr, flush=True),
+    )
+    started = time.monotonic()
+
+    def finish(status: Status, message: str = "") -> dict[str, Any]:
+        wall = time.monotonic() - started
+        return {**manifest, "status": status, "message": message, **provenance.end(wall)}
+
+    try:
+        _write_json(folder / "run.json", manifest)
+        status, message = Status.COMPLETE, ""
+        try:
+            experiment(run)
+        except Diverged as error:
+            status, message = Status.DIVERGED, str(error)
+        manifest["tables"] = run.close_tables()
+        finished = finish(status, message)
+        _write_json(folder / "run.json", finished)
+        place.publish(folder, replace=request.force)
+    except (Interrupted, UsageError):
+        raise
+    except ToolboxError as error:
+        _record_failure(place, finish(Status.FAILED, str(error)))
+        raise
+    except OSError as error:
+        _record_failure(place, finish(Status.FAILED, str(error)))
+        raise atomic.refused(folder, error) from error
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+        _record_failure(place, finish(Status.FAILED, text))
+        raise
+    finally:
+        if folder.exists():
+            run.abandon_tables()
+            shutil.rmtree(folder, ignore_errors=True)
+    place.failure.unlink(missing_ok=True)
+    place.checkpoint.unlink(missing_ok=True)
+    there = read_manifest(place.final) or finished
+    return RunRecord(
+        request.study, request.command, place.id, Status(there["status"]), place.final, there
+    )
+
+
+def verdicts_of(record: RunRecord) -> list[claims.Verdict]:
+    """The verdicts of one run alone; `toolbox verify` pools it with its siblings."""
+    spec = load_command(record.study, record.command)
+    return claims.judge(record.study, spec, record.params, lambda table: record.read(table, spec))
+
+
+def _record_failure(place: Place, manifest: dict[str, Any]) -> None:
+    """Leave word of a failure for `toolbox runs --failed`; it is never taken for a result."""
+    with contextlib.suppress(ToolboxError):  # the disk may be what failed
+        _write_json(place.failure, manifest)
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    with atomic.replacing(path) as handle:
+        text = json.dumps(value, indent=1, allow_nan=False)
+        handle.write(text.encode() + b"\n")

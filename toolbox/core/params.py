@@ -1,0 +1,190 @@
+"""Parameters of a command: read from its signature, parsed strictly, hashed canonically.
+
+The signature in `cli.py` is the single definition of a parameter (type, bounds, default, help).
+Flags, environment variables, `--config` files and presets all pass through `Param.parse`, so that
+a value means the same wherever it stands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+
+Bound = Ge | Gt | Le | Lt
+_SYMBOL = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter as its signature declares it.
+
+    `kind` is int, float, str or bool; `choices` is set for a `Literal`; `many` for a
+    `tuple[kind, ...]`, written with commas on the command line and as a list in YAML.
+    """
+
+    name: str
+    kind: type
+    default: Any
+    help: str
+    many: bool = False
+    choices: tuple[str, ...] = ()
+    bounds: tuple[Bound, ...] = ()
+
+    @property
+    def flag(self) -> str:
+        """The option's name on the command line."""
+        return "--" + self.name.rstrip("_").replace("_", "-")
+
+    @property
+    def expectation(self) -> str:
+        """What a value must be, in words: 'a finite number > 1'."""
+        if self.choices:
+            one = "one of " + ", ".join(self.choices)
+        else:
+            noun = {int: "an integer", float: "a finite number", str: "text", bool: "true or false"}
+            one = " ".join([noun[self.kind], " and ".join(self._range)]).strip()
+        return f"a list, each {one}" if self.many else one
+
+    @property
+    def metavar(self) -> str:
+        """Type and range for the help page: 'INT [>= 1]'."""
+        word = "|".join(self.choices) if self.choices else self.kind.__name__.upper()
+        word = f"{word},..." if self.many else word
+        return f"{word} [{', '.join(self._range)}]" if self.bounds else word
+
+    @property
+    def _range(self) -> list[str]:
+        return [f"{_SYMBOL[type(b)]} {_limit(b):g}" for b in self.bounds]
+
+    def parse(self, value: Any) -> Any:
+        """Turn a flag's text or a YAML value into this parameter's type.
+
+        Errors: `ValueError` whose text is 'expected ..., got ...'.
+        """
+        if not self.many:
+            return self._parse_one(value)
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        elif not isinstance(value, (list, tuple)):
+            value = [value]
+        if not value:
+            raise ValueError(f"expected {self.expectation}, got an empty list")
+        parsed = tuple(self._parse_one(part) for part in value)
+        repeated = {part for part in parsed if parsed.count(part) > 1}
+        if repeated:
+            raise ValueError(f"expected distinct values, got {repeated.pop()!r} twice")
+        return parsed
+
+    def _parse_one(self, value: Any) -> Any:
+        problem = ValueError(f"expected {self.expectation}, got {value!r}")
+        if self.kind is bool:
+            if isinstance(value, bool):
+                return value
+            raise problem
+        if self.kind is str:
+            if not isinstance(value, str) or (self.choices and value not in self.choices):
+                raise problem
+            return value
+        # bool is an int in Python: `T: true` must not become T = 1.
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise problem
+        try:
+            number = self._number(value)
+        except (ValueError, OverflowError):
+            raise problem from None
+        if not all(_holds(bound, number) for bound in self.bounds):
+            raise problem
+        return number
+
+    def _number(self, value: int | float | str) -> int | float:
+        if self.kind is int:
+            if isinstance(value, str) and value.strip().lstrip("+-").isdecimal():
+                return int(value)
+            if isinstance(value, int):
+                return value
+            number = float(value)  # 1e4 is an integer to everyone but int()
+            if not number.is_integer() or abs(number) > 2**53:
+                raise ValueError
+            return int(number)
+        number = float(value)
+        if not math.isfinite(number):
+            raise ValueError
+        return number + 0.0  # -0.0 and 0.0 are the same parameter
+
+    def text(self, value: Any) -> str:
+        """The value as it would be typed on the command line."""
+        if self.many:
+            return ",".join(self._text_one(v) for v in value)
+        return self._text_one(value)
+
+    def _text_one(self, value: Any) -> str:
+        return repr(value) if isinstance(value, float) else str(value)
+
+
+def _limit(bound: Bound) -> Any:
+    match bound:
+        case Ge(ge=limit) | Gt(gt=limit) | Le(le=limit) | Lt(lt=limit):
+            return limit
+
+
+def _holds(bound: Bound, x: Any) -> bool:
+    match bound:
+        case Ge(ge=limit):
+            return bool(x >= limit)
+        case Gt(gt=limit):
+            return bool(x > limit)
+        case Le(le=limit):
+            return bool(x <= limit)
+        case Lt(lt=limit):
+            return bool(x < limit)
+
+
+def params_of(function: Callable[..., Any]) -> dict[str, Param]:
+    """The parameters of a command function, in the order of its signature.
+
+    A parameter is `name: Annotated[TYPE, typer.Option(help=...), bounds...] = default`, TYPE being
+    int, float, str, bool, a `Literal` of strings, or `tuple[int|float|str, ...]`, the bounds being
+    `Ge Gt Le Lt` of annotated_types. The leading `run` parameter is not one of them.
+    """
+    signature = inspect.signature(function, eval_str=True)
+    return {
+        name: _param(name, parameter.annotation, parameter.default)
+        for name, parameter in signature.parameters.items()
+        if name != "run"
+    }
+
+
+def _param(name: str, annotation: Any, default: Any) -> Param:
+    base, *extras = get_args(annotation)
+    options = [extra for extra in extras if hasattr(extra, "param_decls")]
+    bounds = tuple(extra for extra in extras if isinstance(extra, Bound))
+    many = get_origin(base) is tuple
+    if many:
+        base = get_args(base)[0]
+    choices = tuple(get_args(base)) if get_origin(base) is Literal else ()
+    kind = str if choices else base
+    if len(options) != 1 or not options[0].help or kind not in (int, float, str, bool):
+        raise TypeError(f"parameter {name}: write Annotated[TYPE, typer.Option(help=...), bounds]")
+    param = Param(name, kind, None, options[0].help, many, choices, bounds)
+    return replace(param, default=param.parse(default))
+
+
+def canonical_json(value: Any) -> str:
+    """JSON that is equal for equal values: sorted keys, no spaces, shortest float form, no NaN.
+
+    Independent of dict order, host, path and of how a number was written (1e-3 or 0.001).
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def run_id(study: str, command: str, params: Mapping[str, Any]) -> str:
+    """12 hexadecimal digits that name a run: a hash of everything that changes its numbers."""
+    text = canonical_json({"study": study, "command": command, "params": dict(params)})
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

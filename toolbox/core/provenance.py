@@ -1,0 +1,127 @@
+"""The manifest: everything a stranger needs to know how a folder came to be."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import resource
+import socket
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import toolbox
+from toolbox.core import seeds
+
+SCHEMA = 1
+_PACKAGES = ("numpy", "scipy", "pandas", "torch", "matplotlib", "typer")
+# An allow-list: an environment holds tokens and passwords.
+_ENVIRONMENT = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "PYTHONHASHSEED")
+_SCHEDULERS = {
+    "slurm": ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT"),
+    "pbs": ("PBS_JOBID", "PBS_ARRAY_ID", "PBS_ARRAY_INDEX", ""),
+    "sge": ("JOB_ID", "", "SGE_TASK_ID", "RESTARTED"),
+    "lsf": ("LSB_JOBID", "", "LSB_JOBINDEX", ""),
+}
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def begin(argv: list[str], threads: int) -> dict[str, Any]:
+    """What is known before a run starts."""
+    return {
+        "schema": SCHEMA,
+        "toolbox": toolbox.__version__,
+        "git": _git(),
+        "argv": argv,
+        "seed_derivation": seeds.DERIVATION,
+        "started": now(),
+        "machine": _machine(threads),
+        "scheduler": _scheduler(),
+    }
+
+
+def end(wall_seconds: float) -> dict[str, Any]:
+    """What is known when a run ends."""
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    # Linux counts in kilobytes, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {
+        "ended": now(),
+        "wall_seconds": round(wall_seconds, 3),
+        "cpu_seconds": round(own.ru_utime + own.ru_stime, 3),
+        "peak_memory_bytes": own.ru_maxrss * unit,
+        "versions": {"python": platform.python_version(), **_versions()},
+        "device": _accelerator(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the packages this process imported: those that can have shaped a number."""
+    imported = {name.partition(".")[0] for name in sys.modules}
+    return {name: metadata.version(name) for name in _PACKAGES if name in imported}
+
+
+def _machine(threads: int) -> dict[str, Any]:
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "system": f"{platform.system()} {platform.release()}",
+        "cpu": _cpu_model(),
+        "cores_allowed": allowed,
+        "threads": threads,
+        "environment": {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _accelerator() -> str:
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        return str(torch.cuda.get_device_name())
+    return "cpu"
+
+
+def _scheduler() -> dict[str, str] | None:
+    for kind, (job, array, index, restarts) in _SCHEDULERS.items():
+        if job in os.environ:
+            names = {"job": job, "array": array, "index": index, "restarts": restarts}
+            found = {key: os.environ.get(name, "") for key, name in names.items() if name}
+            return {"kind": kind, **found}
+    return None
+
+
+def _git() -> dict[str, Any] | None:
+    """Commit and cleanliness of the checkout this package runs from; None for an installed one."""
+    root = Path(toolbox.__file__).resolve().parent.parent
+    # A virtual environment may lie inside a stranger's repository: only our own root counts.
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = _run_git(root, "rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_run_git(root, "status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _run_git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10, check=True
+    )
+    return done.stdout.strip()

@@ -1,0 +1,208 @@
+"""What a `study.yaml` may say: the paper, and per command its presets, tables, figures and claims.
+
+The file is data that the shared commands read without importing any code of the study.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from toolbox.core.errors import UsageError
+from toolbox.core.figure import FigureSpec
+from toolbox.core.strict_yaml import load_mapping
+from toolbox.core.where import compile_where
+
+PRESETS = ("smoke", "small", "paper")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ColumnSpec(_Strict):
+    """One column of a table: its meaning, its role and its unit."""
+
+    meaning: str
+    role: Literal["parameter", "index", "metric"]
+    type: Literal["int", "float", "str", "bool"] = "float"
+    unit: str = ""
+    optional: bool = False
+    """An empty cell is allowed (a censored step, a metric that does not apply)."""
+
+
+class TableSpec(_Strict):
+    """One tidy CSV: one row is one observation; `seed` and `repeat` are added to every table."""
+
+    rows: str
+    """What one row is: 'one schedule at one stopping time'."""
+    columns: dict[str, ColumnSpec]
+
+    @model_validator(mode="after")
+    def _own_columns_only(self) -> TableSpec:
+        for name in ("seed", "repeat"):
+            if name in self.columns:
+                raise ValueError(f"column {name!r} is added to every table; do not declare it")
+        return self
+
+    @property
+    def all_columns(self) -> dict[str, ColumnSpec]:
+        """The declared columns behind the two that name a replicate."""
+        return {**_REPLICATE_COLUMNS, **self.columns}
+
+
+_REPLICATE_COLUMNS = {
+    "seed": ColumnSpec(meaning="root seed of the run", role="index", type="int"),
+    "repeat": ColumnSpec(
+        meaning="repetition within the run; (seed, repeat) names a replicate",
+        role="index",
+        type="int",
+    ),
+}
+
+
+class ClaimSpec(_Strict):
+    """One testable statement of the paper and the region in which it passes."""
+
+    statement: str
+    place: str
+    """Where it stands in the paper, or what it is derived from when the paper gives no number."""
+    statistic: str
+    """A function in the study's metrics.py: tables of one replicate -> float."""
+    region: tuple[float | None, float | None]
+    """Pass region [low, high]; null is unbounded."""
+    paper: str = "-"
+    """The paper's own value, where it has one."""
+    requires: str | None = None
+    """The scale at which the statistic can decide, over parameters: 'T >= 10000'."""
+    summary: Literal["mean", "median", "proportion"] = "mean"
+    """How replicates are summarised: t interval, order statistics, Clopper-Pearson."""
+    min_seeds: int = Field(default=3, ge=1)
+    """Fewer replicates than this give `inconclusive` (deterministic commands need one)."""
+    bends: str = ""
+    """What scaling down may bend."""
+
+    @model_validator(mode="after")
+    def _sane(self) -> ClaimSpec:
+        low, high = self.region
+        if (low is None and high is None) or (low is not None and high is not None and low >= high):
+            raise ValueError("region must be [low, high] with low < high and one of them a number")
+        if self.requires is not None:
+            compile_where(self.requires)
+        return self
+
+
+class CommandSpec(_Strict):
+    """One reproduction: what it writes, draws and claims."""
+
+    about: str
+    deterministic: bool = False
+    """No number depends on the seed: one replicate is exact and --repeats stays 1."""
+    devices: tuple[Literal["cpu", "cuda"], ...] = ("cpu", "cuda")
+    pool_over: tuple[str, ...] = ()
+    """Parameters that are cells of one experiment: runs differing only in them are pooled."""
+    presets: dict[str, dict[str, Any]]
+    seconds: dict[str, float] = {}
+    """Measured wall time of each preset on two cores."""
+    tables: dict[str, TableSpec]
+    figures: dict[str, FigureSpec] = {}
+    claims: dict[str, ClaimSpec] = {}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> CommandSpec:
+        for preset in PRESETS:
+            if preset not in self.presets:
+                raise ValueError(f"preset {preset!r} is missing")
+        for preset in self.seconds:
+            if preset not in self.presets:
+                raise ValueError(f"seconds names the unknown preset {preset!r}")
+        for name, figure in self.figures.items():
+            if figure.table not in self.tables:
+                raise ValueError(f"figure {name!r} reads the undeclared table {figure.table!r}")
+        return self
+
+
+class StudySpec(_Strict):
+    """One paper."""
+
+    title: str
+    authors: str
+    arxiv: str
+    venue: str = ""
+    commands: dict[str, CommandSpec]
+
+
+def studies_folders() -> list[Path]:
+    """The folders that hold studies (one, unless a test adds its own)."""
+    found = importlib.util.find_spec("toolbox.studies")
+    locations = found.submodule_search_locations if found else None
+    return [Path(folder) for folder in locations or ()]
+
+
+def study_names() -> list[str]:
+    """The studies that are there: every folder with a study.yaml, by name."""
+    return sorted(p.parent.name for d in studies_folders() for p in d.glob("*/study.yaml"))
+
+
+@functools.cache
+def load_study(study: str) -> StudySpec:
+    """Read and check `toolbox/studies/<study>/study.yaml`.
+
+    Errors: `UsageError` naming the file, the key and what was expected.
+    """
+    path = _study_file(study)
+    mapping = load_mapping(path)
+    try:
+        return StudySpec.model_validate(mapping)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        line = mapping.lines.get(str(first["loc"][0]), 1) if first["loc"] else 1
+        inner: Any = mapping
+        for part in first["loc"]:  # the deepest mapping on the way knows the best line
+            if not isinstance(inner, dict) or part not in inner:
+                break
+            line = getattr(inner, "lines", {}).get(part, line)
+            inner = inner[part]
+        raise UsageError(f"{path}:{line}: {key}: {first['msg']}") from None
+
+
+def load_command(study: str, command: str) -> CommandSpec:
+    """The spec of one command.
+
+    Errors: `UsageError` listing the commands that exist.
+    """
+    commands = load_study(study).commands
+    if command not in commands:
+        raise UsageError(
+            f"{study} has no command {command!r}; it has {', '.join(sorted(commands))}"
+        )
+    return commands[command]
+
+
+def preset_line(study: str, command: str, preset: str) -> str:
+    """`file:line` of a preset, to begin an error message with."""
+    path = _study_file(study)
+    node: Any = load_mapping(path)
+    for key in ("commands", command, "presets"):
+        node = node[key]
+    return str(node.where(preset))
+
+
+def selected(study: str | None, command: str | None) -> Iterator[tuple[str, str, CommandSpec]]:
+    """The (study, command, spec) that `STUDY [COMMAND]` on a command line names."""
+    for name in [study] if study else study_names():
+        for key in [command] if command else sorted(load_study(name).commands):
+            yield name, key, load_command(name, key)
+
+
+def _study_file(study: str) -> Path:
+    for folder in studies_folders():
+        if (folder / study / "study.yaml").is_file():
+            return folder / study / "study.yaml"
+    raise UsageError(f"no study {study!r}; the studies are {', '.join(study_names())}")

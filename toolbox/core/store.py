@@ -1,0 +1,257 @@
+"""The layout of `outputs/`, and what can be read from it.
+
+    outputs/<study>/<command>/<id>/                a complete or diverged run: run.json, <table>.csv
+    outputs/<study>/<command>/<id>.checkpoint      an interrupted run; the same line resumes it
+    outputs/<study>/<command>/<id>.failed.json     what a failed run said
+    outputs/<study>/<command>/.tmp-<id>-...        a run at work, or what a killed one left
+    outputs/<study>/<command>/figures/<pool>/      what `plot` drew
+
+A folder named by an id was renamed into place whole, so readers need no lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolbox.core import atomic, checkpoint
+from toolbox.core.errors import TableError
+from toolbox.core.params import run_id
+from toolbox.core.spec import CommandSpec, load_command
+from toolbox.core.status import Status
+from toolbox.core.table import read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_STALE_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one run lives."""
+
+    command_folder: Path
+    id: str
+
+    @property
+    def final(self) -> Path:
+        """The folder of the finished run."""
+        return self.command_folder / self.id
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file from which an interrupted run goes on."""
+        return self.command_folder / f"{self.id}.checkpoint"
+
+    @property
+    def failure(self) -> Path:
+        """The manifest of a failed run."""
+        return self.command_folder / f"{self.id}.failed.json"
+
+    def new_temporary(self) -> Path:
+        """Make the folder that this process alone writes to.
+
+        Errors: `ToolboxError` when the place cannot be written, before any computation.
+        """
+        folder = atomic.temporary_sibling(self.final)
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise atomic.refused(folder, error) from None
+        return folder
+
+    def publish(self, temporary: Path, replace: bool) -> bool:
+        """Rename a finished temporary folder to its final name.
+
+        Returns False when another process published the same run first (the results are the
+        same, so this one's are dropped), unless `replace`.
+        """
+        atomic.sync_folder(temporary)
+        while True:
+            try:
+                temporary.rename(self.final)
+            except OSError:
+                if not self.final.is_dir():
+                    raise
+                if not replace and read_manifest(self.final) is not None:
+                    shutil.rmtree(temporary)
+                    return False
+                self._set_aside()
+                continue
+            atomic.sync_folder(self.command_folder)
+            self._remove_set_aside()
+            return True
+
+    def recover(self) -> None:
+        """Undo a replacement that was killed between its two renames."""
+        if not self.final.exists():
+            for old in sorted(self.command_folder.glob(f".old-{self.id}-*")):
+                with contextlib.suppress(OSError):
+                    old.rename(self.final)
+                    return
+
+    def _set_aside(self) -> None:
+        with contextlib.suppress(FileNotFoundError):  # another process was quicker
+            self.final.rename(self.command_folder / f".old-{self.id}-{secrets.token_hex(4)}")
+
+    def _remove_set_aside(self) -> None:
+        for old in self.command_folder.glob(f".old-{self.id}-*"):
+            shutil.rmtree(old, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run found in `outputs/`, whatever its status (`running` is no outcome but a state)."""
+
+    study: str
+    command: str
+    id: str
+    status: Status | None
+    path: Path
+    manifest: dict[str, Any]
+
+    @property
+    def state(self) -> str:
+        """The status, or 'running' while there is none."""
+        return str(self.status) if self.status else "running"
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Every parameter that shaped the numbers, seed and repeats included."""
+        return {name: entry["value"] for name, entry in self.manifest["params"].items()}
+
+    def read(self, table: str, spec: CommandSpec) -> pd.DataFrame:
+        """One verified table.
+
+        Errors: `TableError` naming the file.
+        """
+        path, described = self.path / f"{table}.csv", self.manifest["tables"].get(table)
+        if described is None:
+            raise TableError(f"{path}: the run wrote no such table; make it again with --force")
+        return read_table(path, spec.tables[table].all_columns, described)
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a finished run's folder, or None when there is no whole one."""
+    try:
+        manifest = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        return manifest if isinstance(manifest, dict) and "status" in manifest else None
+    except (OSError, ValueError):
+        return None
+
+
+def runs(out: Path, study: str | None = None, command: str | None = None) -> Iterator[RunRecord]:
+    """Every run under `out`, in a stable order, running and interrupted ones included."""
+    for folder in sorted(out.glob(f"{study or '*'}/{command or '*'}")):
+        if folder.is_dir():
+            yield from _runs_in(folder)
+
+
+def _runs_in(folder: Path) -> Iterator[RunRecord]:
+    study, command = folder.parent.name, folder.name
+    for path in sorted(folder.iterdir()):
+        name, manifest, status = path.name, None, None
+        if path.name.startswith(".tmp-") and path.is_dir():
+            name = path.name.split("-")[1]
+            if not is_stale(path):
+                with contextlib.suppress(OSError, ValueError):
+                    manifest = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        elif path.name.endswith(".checkpoint"):
+            name, status = path.stem, Status.INTERRUPTED
+            with contextlib.suppress(checkpoint.BadCheckpoint):
+                manifest = checkpoint.read_manifest(path)
+        elif path.name.endswith(".failed.json"):
+            name, status = path.name.removesuffix(".failed.json"), Status.FAILED
+            with contextlib.suppress(OSError, ValueError):
+                manifest = json.loads(path.read_text(encoding="utf-8"))
+        elif path.is_dir() and (manifest := read_manifest(path)):
+            status = Status(manifest["status"])
+        if manifest is not None:
+            yield RunRecord(study, command, name, status, path, manifest)
+
+
+def is_stale(temporary: Path) -> bool:
+    """Whether the process that made a temporary file or folder is gone.
+
+    On this host the process is asked for; of another host only the age can tell (a day).
+    """
+    try:
+        _, _, rest = temporary.name.split("-", 2)
+        host, pid, _ = rest.rsplit("-", 2)
+        if host == socket.gethostname():
+            os.kill(int(pid), 0)
+            return False
+        return time.time() - temporary.stat().st_mtime > _STALE_SECONDS
+    except PermissionError:
+        return False
+    except (ValueError, ProcessLookupError, FileNotFoundError):
+        return True
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Complete runs that differ only in seed and repeats (and in the declared `pool_over`)."""
+
+    study: str
+    command: str
+    id: str
+    runs: tuple[RunRecord, ...]
+    spec: CommandSpec
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters that its runs share."""
+        return pool_params(self.runs[0].params, self.spec)
+
+    @property
+    def newest(self) -> str:
+        """When its last run ended; ISO times sort as text."""
+        return max(str(run.manifest["ended"]) for run in self.runs)
+
+    def read(self, table: str) -> pd.DataFrame:
+        """The verified tables of all its runs in one frame, every replicate once.
+
+        Seed 0 with three repeats and seed 0 with five hold the same first three replicates.
+        """
+        import pandas as pd
+
+        by_cell: dict[str, set[int]] = {}
+        frames = []
+        for run in sorted(self.runs, key=lambda run: (-run.params["repeats"], run.id)):
+            cell = {name: run.params[name] for name in self.spec.pool_over}
+            done = by_cell.setdefault(json.dumps([run.params["seed"], cell]), set())
+            fresh = set(range(run.params["repeats"])) - done
+            if fresh:
+                frame = run.read(table, self.spec)
+                frames.append(frame[frame["repeat"].isin(fresh)])
+                done |= fresh
+        frame = pd.concat(frames, ignore_index=True)
+        return frame.sort_values(["seed", "repeat"], kind="stable", ignore_index=True)
+
+
+def pools(out: Path, study: str, command: str) -> list[Pool]:
+    """The pools of a command, the newest last."""
+    spec = load_command(study, command)
+    groups: dict[str, list[RunRecord]] = {}
+    for run in runs(out, study, command):
+        if run.status is Status.COMPLETE:
+            shared = pool_params(run.params, spec)
+            groups.setdefault(run_id(study, command, shared), []).append(run)
+    found = [Pool(study, command, key, tuple(group), spec) for key, group in groups.items()]
+    return sorted(found, key=lambda pool: (pool.newest, pool.id))
+
+
+def pool_params(params: dict[str, Any], spec: CommandSpec) -> dict[str, Any]:
+    """The parameters without those over which runs are pooled."""
+    apart = {"seed", "repeats", *spec.pool_over}
+    return {name: value for name, value in params.items() if name not in apart}

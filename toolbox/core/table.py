@@ -1,0 +1,122 @@
+"""Tidy CSVs: written as declared in study.yaml, read back only if they are what was written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolbox.core.errors import TableError
+from toolbox.core.spec import ColumnSpec, TableSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# pandas reads each of these words as a missing value; a method must not bear such a name.
+_UNSAFE_TEXT = {"", "nan", "NaN", "NA", "N/A", "n/a", "null", "NULL", "None", "<NA>", "#N/A"}
+_DTYPE = {"int": "int64", "float": "float64", "str": "str", "bool": "bool"}
+
+
+class TableWriter:
+    """Appends rows to one CSV inside a run's temporary folder and counts them."""
+
+    def __init__(self, path: Path, spec: TableSpec, rows: int = 0) -> None:
+        self.path, self.spec, self.rows = path, spec, rows
+        if not path.exists():
+            path.write_text(",".join(spec.all_columns) + "\n", encoding="utf-8")
+        self._handle = path.open("ab")
+
+    def write(self, rows: pd.DataFrame | Mapping[str, Any], **constant: Any) -> None:
+        """Append rows (a frame, or columns by name; scalars are repeated).
+
+        Errors: `ValueError` where rows and declaration differ; that is a bug of the experiment.
+        """
+        import pandas as pd
+
+        frame = pd.DataFrame({**dict(rows), **constant})
+        declared = self.spec.all_columns
+        if set(frame.columns) != set(declared):
+            missing, extra = set(declared) - set(frame.columns), set(frame.columns) - set(declared)
+            raise ValueError(f"{self.path.name}: missing {sorted(missing)}, extra {sorted(extra)}")
+        typed = {name: _typed(frame[name], column) for name, column in declared.items()}
+        text = pd.DataFrame(typed).to_csv(index=False, header=False, lineterminator="\n")
+        self._handle.write(text.encode())
+        self.rows += len(frame)
+
+    def flush(self) -> None:
+        """Hand everything written so far to the file."""
+        self._handle.flush()
+
+    def close(self) -> dict[str, Any]:
+        """Close the file and describe it for the manifest: rows, bytes, sha256."""
+        import os
+
+        self.flush()
+        os.fsync(self._handle.fileno())
+        self._handle.close()
+        return {"rows": self.rows, "bytes": self.path.stat().st_size, "sha256": sha256(self.path)}
+
+    def abandon(self) -> None:
+        """Close without care for what was written."""
+        try:
+            self._handle.close()
+        except OSError:  # a full disk refuses the buffered tail; the folder goes anyway
+            self._handle.raw.close()
+
+
+def _typed(values: pd.Series, column: ColumnSpec) -> pd.Series:
+    """Cast to the declared type, so that a column's text does not depend on the chunk it is in."""
+    if values.isna().any() and not column.optional and column.type != "float":
+        raise ValueError(f"column {values.name}: empty cells, but it is not declared optional")
+    if column.type == "str":
+        present = values.dropna().astype(str)
+        if unsafe := _UNSAFE_TEXT & set(present.unique()):
+            raise ValueError(f"column {values.name}: {unsafe.pop()!r} would read back as missing")
+        return values
+    if column.optional and column.type in ("int", "bool"):
+        return values.astype("Int64" if column.type == "int" else "boolean")
+    return values.astype(_DTYPE[column.type])  # type: ignore[call-overload,no-any-return]
+
+
+def read_table(
+    path: Path, columns: Mapping[str, ColumnSpec], expected: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Read a run's CSV after checking it against its manifest entry.
+
+    Errors: `TableError` naming the file when it is missing, cut or altered. pandas would read a
+    file cut by a full disk without a word.
+    """
+    import pandas as pd
+
+    if not path.is_file():
+        raise TableError(f"{path}: the table is missing; make it again with --force")
+    if path.stat().st_size != expected["bytes"] or sha256(path) != expected["sha256"]:
+        raise TableError(
+            f"{path}: {path.stat().st_size} bytes that are not the {expected['bytes']} the run "
+            "wrote (truncated or edited); make it again with --force"
+        )
+    header = path.open(encoding="utf-8").readline().rstrip("\n").split(",")
+    if header != list(columns):
+        raise TableError(
+            f"{path}: its columns {', '.join(header)} are not the declared "
+            f"{', '.join(columns)}; it was made by another version: make it again with --force"
+        )
+    return pd.read_csv(
+        path,
+        dtype={name: _read_dtype(column) for name, column in columns.items()},
+        keep_default_na=False,
+        na_values=[""],
+    )
+
+
+def _read_dtype(column: ColumnSpec) -> str:
+    if column.optional and column.type in ("int", "bool"):
+        return "Int64" if column.type == "int" else "boolean"
+    return _DTYPE[column.type]
+
+
+def sha256(path: Path) -> str:
+    """The hexadecimal SHA-256 of a file."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

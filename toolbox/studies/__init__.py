@@ -1,0 +1,1 @@
+"""One folder per paper. No study imports another; deleting one leaves the rest working."""
