@@ -1,2 +1,212 @@
-def command() -> None:
-    """stub"""
+"""`toolbox plot`: the declared figures of a study, or any tidy CSV by flags. It knows no study."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from toolbox.commands import render
+from toolbox.commands._options import OUT, Command, Out
+from toolbox.core import store
+from toolbox.core.errors import UsageError
+from toolbox.core.figure import FigureSpec
+from toolbox.core.spec import load_command, selected
+from toolbox.core.table import read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SPEC, FILES = "What is drawn (overrides the declared figure)", "Where it goes"
+
+
+def _text(help: str) -> Any:
+    return typer.Option(help=help, rich_help_panel=SPEC)
+
+
+def command(
+    target: Annotated[
+        str, typer.Argument(metavar="STUDY|FILE.csv", help="A study, or any tidy CSV.")
+    ],
+    name: Command = None,
+    x: Annotated[str | None, _text("Column on the x axis.")] = None,
+    y: Annotated[str | None, _text("Column on the y axis.")] = None,
+    value: Annotated[str | None, _text("Heat map: column that colours the cells.")] = None,
+    hue: Annotated[str | None, _text("Column that gives each curve its colour.")] = None,
+    style: Annotated[str | None, _text("Column that gives each curve its dashes.")] = None,
+    col: Annotated[str | None, _text("One panel per value, side by side.")] = None,
+    row: Annotated[str | None, _text("One panel per value, on top of each other.")] = None,
+    kind: Annotated[str | None, _text("line, scatter, heatmap, bar or step.")] = None,
+    logx: Annotated[bool | None, typer.Option("--logx/--linx", rich_help_panel=SPEC)] = None,
+    logy: Annotated[bool | None, typer.Option("--logy/--liny", rich_help_panel=SPEC)] = None,
+    where: Annotated[str | None, _text("Rows to draw: \"loss < 1 and task == 'a'\".")] = None,
+    ref_slope: Annotated[list[float] | None, _text("Guide of this slope (repeatable).")] = None,
+    ref_y: Annotated[list[float] | None, _text("Horizontal guide (repeatable).")] = None,
+    title: Annotated[str | None, _text("Title.")] = None,
+    figure: Annotated[
+        str | None, typer.Option(help="Only this declared figure.", rich_help_panel=FILES)
+    ] = None,
+    pool: Annotated[
+        str,
+        typer.Option(
+            help="Which configuration: newest, all, or the beginning of a pool's id "
+            "(`toolbox verify` prints them).",
+            rich_help_panel=FILES,
+        ),
+    ] = "newest",
+    formats: Annotated[
+        str, typer.Option("--format", help="png, svg, pdf, or several.", rich_help_panel=FILES)
+    ] = "png",
+    terminal: Annotated[
+        bool, typer.Option("--terminal", help="Draw here, as text.", rich_help_panel=FILES)
+    ] = False,
+    out: Out = OUT,
+) -> None:
+    """Draw the declared figures of a study, or any tidy CSV by flags.
+
+    Examples: toolbox plot gd anytime --format svg;
+    toolbox plot my.csv --x step --y loss --hue optimizer --logy
+    """
+    given = {"x": x, "y": y, "value": value, "hue": hue, "style": style, "col": col, "row": row}
+    given |= {"kind": kind, "logx": logx, "logy": logy, "where": where, "title": title}
+    references = [{"slope": s} for s in ref_slope or []] + [{"y": h} for h in ref_y or []]
+    changes = {key: v for key, v in given.items() if v is not None}
+    if references:
+        changes["references"] = references
+    show = _Show(tuple(part.strip() for part in formats.split(",")), terminal)
+    if target.endswith(".csv") or Path(target).is_file():
+        _plot_file(Path(target), changes, show)
+    else:
+        _plot_study(target, name, figure, pool, changes, show, out)
+
+
+class _Show:
+    """Draws one figure, to files or to the terminal, and says what was left out."""
+
+    def __init__(self, formats: tuple[str, ...], terminal: bool) -> None:
+        unknown = [part for part in formats if part not in render.FORMATS]
+        if unknown:
+            raise UsageError(f"--format {unknown[0]}: expected {', '.join(render.FORMATS)}")
+        self.formats, self.terminal = formats, terminal
+
+    def __call__(
+        self,
+        frame: pd.DataFrame,
+        spec: FigureSpec,
+        columns: Mapping[str, Any],
+        stem: Path,
+        provenance: Mapping[str, Any],
+    ) -> None:
+        if self.terminal:
+            size = shutil.get_terminal_size((100, 30))
+            text, notes = render.terminal(
+                frame,
+                spec,
+                columns,
+                width=size.columns,
+                height=min(size.lines, 30),
+                colour=sys.stdout.isatty(),
+            )
+            print(text)
+        else:
+            drawn, notes = render.render(frame, spec, columns)
+            for path in render.save(drawn, stem, self.formats, provenance):
+                print(path)
+        for note in notes:
+            print(f"{stem.name}: {note}", file=sys.stderr)
+
+
+def _plot_study(
+    study: str,
+    command: str | None,
+    figure: str | None,
+    pool: str,
+    changes: dict[str, Any],
+    show: _Show,
+    out: Path,
+) -> None:
+    drawn = 0
+    figures = {key for _, _, spec in selected(study, command) for key in spec.figures}
+    if figure is not None and figure not in figures:
+        raise UsageError(f"--figure {figure}: {study} declares {', '.join(sorted(figures))}")
+    for _, name, spec in selected(study, command):
+        for chosen in _choose(store.pools(out, study, name), pool):
+            for key, declared in spec.figures.items():
+                if figure in (None, key):
+                    provenance = {
+                        "title": declared.title,
+                        "caption": declared.caption,
+                        "command": f"toolbox {study} {name}",
+                        "runs": [run.id for run in chosen.runs],
+                    }
+                    stem = out / study / name / "figures" / chosen.id / key
+                    columns = spec.tables[declared.table].all_columns
+                    frame = chosen.read(declared.table)
+                    show(frame, _changed(declared, changes), columns, stem, provenance)
+                    drawn += 1
+    if drawn == 0:
+        raise UsageError(
+            f"no complete run of {study} {command or ''} under {out} has a figure to draw; "
+            f"run it first (toolbox list {study}) or name the place with --out"
+        )
+
+
+def _choose(pools: list[store.Pool], asked: str) -> list[store.Pool]:
+    if asked == "all" or not pools:
+        return pools
+    if asked != "newest":
+        return [pool for pool in pools if pool.id.startswith(asked)]
+    if len(pools) > 1:
+        print(
+            f"{pools[-1].command}: {len(pools)} configurations have complete runs; drawing the "
+            "newest (--pool all draws each)",
+            file=sys.stderr,
+        )
+    return pools[-1:]
+
+
+def _changed(spec: FigureSpec, changes: dict[str, Any]) -> FigureSpec:
+    try:
+        return FigureSpec.model_validate({**spec.model_dump(), **changes})
+    except ValidationError as error:
+        raise _sentence(error) from None
+
+
+def _sentence(error: ValidationError) -> UsageError:
+    first = error.errors()[0]
+    flag = "--" + str(first["loc"][0]) if first["loc"] else "the figure"
+    if first["type"] == "missing":
+        return UsageError(f"{flag} is missing; name the column to draw")
+    return UsageError(f"{flag}: {first['msg'].removeprefix('Value error, ')}")
+
+
+def _plot_file(path: Path, changes: dict[str, Any], show: _Show) -> None:
+    frame, columns = _read_file(path)
+    try:
+        spec = FigureSpec.model_validate({"title": path.stem, **changes})
+    except ValidationError as error:
+        raise _sentence(error) from None
+    show(frame, spec, columns, Path(path.stem), {"title": path.stem, "source": path.name})
+
+
+def _read_file(path: Path) -> tuple[pd.DataFrame, Mapping[str, Any]]:
+    """A CSV of a run is checked against its manifest; any other is taken as it is."""
+    import pandas as pd
+
+    manifest = store.read_manifest(path.parent)
+    if manifest is not None and path.stem in manifest.get("tables", {}):
+        spec = load_command(manifest["study"], manifest["command"])
+        columns = spec.tables[path.stem].all_columns
+        return read_table(path, columns, manifest["tables"][path.stem]), columns
+    try:
+        return pd.read_csv(path), {}
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); name a CSV file") from None
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{path}: not a table of comma-separated values ({reason})") from None

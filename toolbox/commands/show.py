@@ -57,9 +57,12 @@ def again(record: store.RunRecord) -> str:
 
 
 def _find(run: str, out: Path) -> store.RunRecord:
-    name = Path(run).name if Path(run).is_dir() else run
-    where = Path(run).resolve().parents[2] if Path(run).is_dir() else out
-    found = [record for record in store.runs(where) if record.id.startswith(name)]
+    folder = Path(run).resolve()
+    if run and (folder / "run.json").is_file() and len(folder.parents) > 3:
+        records = store.runs(folder.parents[2], folder.parents[1].name, folder.parent.name)
+        found = [record for record in records if record.path.name == folder.name]
+    else:
+        found = [record for record in store.runs(out) if record.id.startswith(run)]
     if len({record.id for record in found}) > 1:
         ids = ", ".join(sorted({record.id for record in found}))
         raise UsageError(f"{run} is the beginning of several runs ({ids}); write more of it")

@@ -1,7 +1,8 @@
-"""From a tidy table and a `FigureSpec` to a picture: in files (matplotlib) or in the terminal (plotext).
+"""From a tidy table and a `FigureSpec` to a picture: in files (matplotlib) or in the terminal.
 
-`panels.py` turns rows into curves, bars and cells and takes all statistical decisions; `paint.py` and `textplot.py`
-only draw what it decided, so both show the same numbers. Nothing heavy is imported before a function is called.
+`panels.py` turns rows into curves, bars and cells and takes all statistical decisions; `paint.py`
+and `textplot.py` (plotext) only draw what it decided, so both show the same numbers. Nothing
+heavy is imported before a function is called.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ def render(
 ) -> tuple[Figure, list[str]]:
     """Draw `frame` as `spec` says.
 
-    columns : name -> object or dict with `meaning`, `unit`, `role`; names the axes. With role "parameter" the x
-        values of replicates are matched exactly, otherwise replicates are aligned by forward fill.
-    Returns the figure and notes: one sentence for whatever was masked, left out, averaged or aligned.
+    columns : name -> object or dict with `meaning`, `unit`, `role`; names the axes. With role
+        "parameter" the x values of replicates are matched exactly, otherwise replicates are
+        aligned by forward fill.
+    Returns the figure and notes: a sentence on whatever was masked, left out, averaged, aligned.
     Raises UsageError for missing columns, text where numbers are needed, and an empty selection.
     """
     from .paint import paint
@@ -41,7 +43,8 @@ def save(
 ) -> list[Path]:
     """Write `stem`.png, .svg, .pdf (those in `formats`), each whole or not at all.
 
-    provenance : JSON-ready facts that go into every file's metadata, such as title, caption, runs, command.
+    provenance : JSON-ready facts that go into every file's metadata, such as title, caption,
+        runs, command.
     The bytes depend on figure and provenance alone: no date, no random ids.
     Raises UsageError for an unknown format, ToolboxError when the disk refuses.
     """

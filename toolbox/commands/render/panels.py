@@ -18,10 +18,10 @@ from toolbox.core.where import compile_where, unknown_column
 
 from .statistics import ENOUGH, Array, align, ends, estimate
 from .style import MAX_LABELS, assign_slots, key_of, rank_of, text_of
+from .tally import Tally, counted
 
 MAX_PANELS = 48
-WRAP = 4  # panels in a row when only `col` is given
-MAX_SAME_NOTES = 3
+WRAP = 3  # panels in a row when only `col` is given
 
 Line = tuple[Array, Array]
 
@@ -33,11 +33,13 @@ class Curve:
     hue: str | None
     style: str | None
     line: Line | None
-    """The estimate (or the only replicate); None where individual replicates stand for themselves."""
+    """The estimate, or the only replicate; None where two replicates stand for themselves."""
     low: Array | None = None
     high: Array | None = None
     members: list[Line] = field(default_factory=list)
     """Replicates that are drawn one by one."""
+    count: int = 1
+    """How many replicates it stands for."""
 
     @property
     def lines(self) -> list[Line]:
@@ -47,7 +49,7 @@ class Curve:
 
 @dataclass
 class Cells:
-    """A heat map's grid: labels of the columns `xs : (W,)` and rows `ys : (H,)`, `values : (H, W)`."""
+    """A heat map: labels of the columns `xs : (W,)` and rows `ys : (H,)`, `values : (H, W)`."""
 
     xs: list[str]
     ys: list[str]
@@ -116,6 +118,7 @@ def arrange(frame: pd.DataFrame, spec: FigureSpec, columns: Mapping[str, Any]) -
         if name not in frame.columns:
             raise UsageError(f"{unknown_column(name, frame.columns)}.")
     notes: list[str] = []
+    frame = frame.reset_index(drop=True)  # tables pooled by concat repeat their index
     order = [key_of(label) for label in spec.order]
     # Slots are given before rows are chosen: a filter must not repaint what it leaves.
     hues = assign_slots(_keys(frame, spec.hue).dropna().unique(), order) if spec.hue else {}
@@ -201,7 +204,7 @@ def _tidy(
     infinite = np.isinf(data["y"])
     for bad, what in ((data["y"].isna(), "missing"), (infinite, "infinite")):
         if bad.any():
-            notes.append(f"left out {_count(bad.sum(), what, 'value')} of {spec.measured!r}")
+            notes.append(f"left out {counted(bad.sum(), what, 'value')} of {spec.measured!r}")
     data.loc[infinite, "y"] = np.nan
     bad = ~np.isfinite(data["x"])
     for name in ("hue", "style", "row", "col"):
@@ -210,20 +213,15 @@ def _tidy(
     if cells:
         bad |= data["cell"].isna()
     if bad.any():
-        notes.append(f"left out {_count(bad.sum(), '', 'row')} without x, facet or label")
+        notes.append(f"left out {counted(bad.sum(), '', 'row')} without x, facet or label")
         data = data[~bad]
     if spec.logx and (bad := data["x"] <= 0).any():
-        what = _count(bad.sum(), "non-positive", "value")
+        what = counted(bad.sum(), "non-positive", "value")
         notes.append(f"masked {what} of {spec.x!r} on the log axis")
         data = data[~bad]
     if data["y"].isna().all():
         raise UsageError(f"Column {spec.measured!r} has no finite value in the rows to be drawn.")
     return data, categories
-
-
-def _count(number: int, adjective: str, noun: str) -> str:
-    words = [str(number), adjective, noun if number == 1 else noun + "s"]
-    return " ".join(word for word in words if word)
 
 
 def _facets(data: pd.DataFrame, spec: FigureSpec) -> tuple[list[Panel], tuple[int, int]]:
@@ -253,11 +251,9 @@ def _average_repeats(
         return data
     varying = _varying(rows.loc[double.index[double]], data[double], same, spec)
     why = f" (they differ in {', '.join(varying)}: use it as hue, col or where)" if varying else ""
-    notes.append(
-        f"averaged {double.sum()} rows that share {spec.x!r}, labels and replicate{why}"
-    )
+    notes.append(f"averaged {double.sum()} rows that share {spec.x!r}, labels and replicate{why}")
     marks = data[data["mark"].astype(bool)]
-    merged = data.groupby(same, dropna=False, sort=False, as_index=False)["y"].mean()
+    merged: pd.DataFrame = data.groupby(same, dropna=False, sort=False)["y"].mean().reset_index()
     merged["mark"] = False
     # A marked row keeps its own place; it only leaves the curve's statistics to the merged rows.
     return pd.concat([merged, marks.assign(replicate=-1)], ignore_index=True)
@@ -280,7 +276,7 @@ def _varying(
 
 def _fill(plot: Plot, data: pd.DataFrame) -> None:
     """Give every panel its curves or cells."""
-    spec, tally = plot.spec, _Tally(plot.spec)
+    spec, tally = plot.spec, Tally(plot.spec)
     for panel in plot.panels:
         mine = data
         for name, label in (("row", panel.row), ("col", panel.col)):
@@ -300,7 +296,7 @@ def _fill(plot: Plot, data: pd.DataFrame) -> None:
     plot.notes += tally.notes()
 
 
-def _curves(plot: Plot, data: pd.DataFrame, tally: _Tally) -> Iterator[Curve]:
+def _curves(plot: Plot, data: pd.DataFrame, tally: Tally) -> Iterator[Curve]:
     spec = plot.spec
     groups = {
         (hue if isinstance(hue, str) else None, style if isinstance(style, str) else None): part
@@ -319,20 +315,20 @@ def _curves(plot: Plot, data: pd.DataFrame, tally: _Tally) -> Iterator[Curve]:
             else:
                 curve = _curve(hue, style, part, fill, spec, tally)
             hidden = _mask(curve) if spec.logy else 0
-            tally.masked(raw, hidden, curve.line is not None and tally.pooled(curve))
+            tally.masked(raw, hidden, pooled=curve.count >= ENOUGH)
             yield curve
 
 
 def _curve(
     hue: str | None, style: str | None, part: pd.DataFrame, fill: bool, spec: FigureSpec,
-    tally: _Tally,
+    tally: Tally,
 ) -> Curve:  # fmt: skip
     """Individual replicates when there are one or two, an estimate with its interval from three."""
     part = part.sort_values("x", kind="stable")
     replicates = [
         (one["x"].to_numpy(), one["y"].to_numpy()) for _, one in part.groupby("replicate")
     ]
-    tally.counted(len(replicates))
+    tally.replicates(len(replicates))
     name = " ".join(label for label in (hue, style) if label is not None)
     if len(replicates) > 1 and (early := ends(replicates)) and fill:
         tally.shorter.append(
@@ -343,17 +339,17 @@ def _curve(
     if len(replicates) == 1:
         return Curve(hue, style, replicates[0])
     if len(replicates) < ENOUGH:
-        return Curve(hue, style, None, members=replicates)
+        return Curve(hue, style, None, members=replicates, count=len(replicates))
     if fill and any(not np.array_equal(x, replicates[0][0]) for x, _ in replicates[1:]):
         tally.filled += 1
     x, values = align(replicates, fill)
     centre, low, high = estimate(values, spec.estimate)
     if spec.band == "none":
-        return Curve(hue, style, (x, centre))
+        return Curve(hue, style, (x, centre), count=len(replicates))
     if np.isnan(low).all():
         tally.too_few = True
-        return Curve(hue, style, (x, centre), members=replicates)
-    return Curve(hue, style, (x, centre), low, high)
+        return Curve(hue, style, (x, centre), members=replicates, count=len(replicates))
+    return Curve(hue, style, (x, centre), low, high, count=len(replicates))
 
 
 def _mask(curve: Curve) -> int:
@@ -369,81 +365,21 @@ def _mask(curve: Curve) -> int:
     return hidden
 
 
-def _cells(plot: Plot, mine: pd.DataFrame, data: pd.DataFrame, tally: _Tally) -> Cells:
+def _cells(plot: Plot, mine: pd.DataFrame, data: pd.DataFrame, tally: Tally) -> Cells:
     spec = plot.spec
     ys = sorted(data["cell"].dropna().unique(), key=rank_of)  # all panels share their axes
     xs = plot.categories or []
     values = np.full((len(ys), len(xs)), np.nan)
     at = {label: index for index, label in enumerate(ys)}
-    how = mine.groupby(["cell", "x"])["y"].agg(spec.estimate)
-    for (cell, x), value in how.items():
-        values[at[cell], int(x)] = value
+    centres = mine.groupby(["cell", "x"], as_index=False)["y"].agg(spec.estimate)
+    rows = centres["cell"].map(at).to_numpy(dtype=int)
+    values[rows, centres["x"].to_numpy(dtype=int)] = centres["y"]
     counts = mine[mine["y"].notna()].groupby(["cell", "x"])["replicate"].nunique()
     for count in counts.unique():
-        tally.counted(int(count))
+        tally.replicates(int(count))
     if spec.logvalue:
         bad = values <= 0
         tally.masked(int(bad.sum()), int(bad.sum()), pooled=False)
         values[bad] = np.nan
     tally.empty += int(np.isnan(values).sum())
     return Cells(xs, ys, values)
-
-
-class _Tally:
-    """Counts over all curves, told as few sentences at the end."""
-
-    def __init__(self, spec: FigureSpec) -> None:
-        self.spec = spec
-        self.sizes: set[int] = set()
-        self.raw = self.hidden = self.filled = self.empty = 0
-        self.any_pooled = self.too_few = False
-        self.shorter: list[str] = []
-
-    def counted(self, replicates: int) -> None:
-        self.sizes.add(replicates)
-
-    def pooled(self, curve: Curve) -> bool:
-        return self.spec.kind != "scatter" and max(self.sizes, default=1) >= ENOUGH
-
-    def masked(self, raw: int, hidden: int, pooled: bool) -> None:
-        self.raw += raw
-        self.hidden += hidden
-        self.any_pooled |= pooled and raw > 0
-
-    def notes(self) -> list[str]:
-        spec, notes = self.spec, []
-        where = f"of {spec.measured!r} on the log {'colours' if spec.logvalue else 'axis'}"
-        if self.raw and not self.any_pooled:
-            notes.append(f"masked {_count(self.hidden, 'non-positive', 'value')} {where}")
-        elif self.raw:
-            notes.append(
-                f"{_count(self.raw, 'non-positive', 'value')} {where}: kept in the "
-                f"{spec.estimate}, masked {_count(self.hidden, 'non-positive', 'estimate')}"
-            )
-        notes += self.shorter[:MAX_SAME_NOTES]
-        if (more := len(self.shorter) - MAX_SAME_NOTES) > 0:
-            notes.append(f"replicates differ in length in {_count(more, 'more', 'curve')}")
-        if self.filled:
-            what = _count(self.filled, "", "curve")
-            notes.append(f"aligned the replicates of {what} on one grid of {spec.x!r} by forward "
-                         "fill within each replicate")  # fmt: skip
-        if self.empty:
-            notes.append(f"{_count(self.empty, 'empty', 'cell')}")
-        return notes + self._replicates()
-
-    def _replicates(self) -> list[str]:
-        if not self.sizes or max(self.sizes) == 1:
-            return []
-        low, high = min(self.sizes), max(self.sizes)
-        size = f"{low}" if low == high else f"{low} to {high}"
-        if self.spec.kind == "heatmap":
-            return [f"each cell: {self.spec.estimate} of {size} replicates"]
-        if high < ENOUGH:
-            return [f"{size} replicates: drawn one by one, no interval"]
-        text = f"{self.spec.estimate} of {size} replicates"
-        if self.too_few:
-            return [f"{text}; a 95 % interval of the median needs 6, so replicates are drawn too"]
-        if self.spec.band == "none":
-            return [f"{text}; no interval asked for"]
-        law = "Student-t interval" if self.spec.estimate == "mean" else "order-statistic interval"
-        return [f"{text}; band: pointwise 95 % {law}"]

@@ -102,7 +102,7 @@ def ends(replicates: list[tuple[Array, Array]]) -> Ends | None:
     return Ends(early, len(replicates), min(stops), max(stops))
 
 
-def thin(x: Array, lines: list[Array], log: bool, buckets: int = 2000) -> NDArray[np.intp]:
+def thin(x: Array, lines: list[Array], log: bool, buckets: int = 1200) -> NDArray[np.intp]:
     """Indices to keep when `x : (P,)`, rising, is drawn about `buckets` pixels wide.
 
     Each bucket keeps its ends and the smallest and largest value of every line, so that a spike

@@ -16,7 +16,7 @@ GREY = "#666666"
 SEQUENTIAL = "viridis"
 MAX_LABELS = 12  # beyond this many hues nobody tells the colours apart
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "figure.dpi": 150,
     "savefig.dpi": 200,
     "figure.facecolor": "white",
@@ -41,6 +41,7 @@ STYLE: dict[str, Any] = {
     "legend.handlelength": 2.4,
     "lines.linewidth": 1.9,
     "lines.markersize": 5,
+    "hatch.linewidth": 0.6,
     "lines.solid_capstyle": "round",
     "figure.constrained_layout.use": True,
     "svg.hashsalt": "toolbox",  # otherwise the ids inside an SVG are random
@@ -90,7 +91,7 @@ def key_of(value: Any) -> str:
     """The name of a label, equal for 10, 10.0 and "10", so that YAML and CSV agree."""
     if isinstance(value, str):
         return value
-    if isinstance(value, bool) or type(value).__name__ == "bool_":
+    if type(value).__name__ in ("bool", "bool_"):
         return str(bool(value))
     number = float(value)
     if number.is_integer() and abs(number) < 1e15:

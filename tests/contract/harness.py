@@ -1,0 +1,109 @@
+"""What the contract suite knows of a command: its name, its signature and its study.yaml."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from toolbox.app import build
+from toolbox.core.params import Param
+from toolbox.core.spec import CommandSpec, load_study, study_names
+
+ROOT = Path(__file__).parents[2]
+TOYS = ROOT / "tests" / "toy_toolbox.py"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One registered command."""
+
+    study: str
+    command: str
+
+    @property
+    def spec(self) -> CommandSpec:
+        return load_study(self.study).commands[self.command]
+
+    @property
+    def params(self) -> dict[str, Param]:
+        return registered()[self.study, self.command].params
+
+    @property
+    def display(self) -> tuple[str, ...]:
+        return registered()[self.study, self.command].display
+
+    @property
+    def words(self) -> list[str]:
+        return [self.study, self.command]
+
+    def __str__(self) -> str:
+        return f"{self.study} {self.command}"
+
+
+@cache
+def registered() -> dict[tuple[str, str], Any]:
+    """(study, command) -> the function that Typer calls, for every mounted study."""
+    studies = set(study_names())
+    return {
+        (group.name, command.name): command.callback
+        for group in build().registered_groups
+        if group.name in studies
+        for command in group.typer_instance.registered_commands
+    }
+
+
+def cases() -> list[Case]:
+    return [Case(study, command) for study, command in registered()]
+
+
+def start(*words: str, out: Path, **env: str) -> subprocess.Popen[str]:
+    """Start a command line as its own process, far from any terminal."""
+    environment = {**os.environ, "TOOLBOX_OUT": str(out), "COLUMNS": "100", **env}
+    return subprocess.Popen(
+        [sys.executable, str(TOYS), *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=out,
+    )
+
+
+def finish(process: subprocess.Popen[str], timeout: float = 120) -> tuple[int, str, str]:
+    stdout, stderr = process.communicate(timeout=timeout)
+    return process.returncode, stdout, stderr
+
+
+def shell(*words: str, out: Path, **env: str) -> tuple[int, str, str]:
+    return finish(start(*words, out=out, **env))
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    """The bytes of every table of a run."""
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.csv"))}
+
+
+def folder_of(case: Case, out: Path) -> Path:
+    """The one finished run of a command under `out`."""
+    found = [path.parent for path in (out / case.study / case.command).glob("*/run.json")]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "run.json").read_text())
+
+
+def litter(out: Path) -> list[str]:
+    """Anything that is neither a finished run nor a resumable or failed one's record."""
+    return [
+        str(path.relative_to(out))
+        for path in out.glob("*/*/*")
+        if path.name.startswith((".tmp-", ".old-"))
+    ]

@@ -1,0 +1,194 @@
+"""The contract that every command keeps, tried in process on its smoke preset."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from toolbox.app import run
+from toolbox.core import claims, store
+from toolbox.core.cli import SHARED_PARAMS
+from toolbox.core.params import Param
+from toolbox.core.presets import preset_values
+from toolbox.core.spec import PRESETS
+
+from .harness import Case, folder_of, manifest, tables
+
+ODD = ("0", "-1", "nan", "inf", "1e400", "many", "")
+
+
+def pool_of(case: Case, out: Path) -> store.Pool:
+    (pool,) = store.pools(out, case.study, case.command)
+    return pool
+
+
+def test_presets_hold_to_the_signature(case: Case) -> None:
+    for preset in PRESETS:
+        preset_values(case.study, case.command, preset, {**case.params, **SHARED_PARAMS})
+
+
+def test_measured_times_are_given_for_smoke_and_small(case: Case) -> None:
+    if case.study != "coin":
+        assert {"smoke", "small"} <= set(case.spec.seconds)
+        assert case.spec.seconds["small"] <= 150
+
+
+def test_smoke_tables_are_as_declared(case: Case, smoke: Path, smoke_out: Path) -> None:
+    record = manifest(smoke)
+    assert record["status"] == "complete"
+    assert set(record["tables"]) == set(case.spec.tables)
+    for name, table in case.spec.tables.items():
+        frame = pool_of(case, smoke_out).runs[0].read(name, case.spec)
+        assert list(frame.columns) == list(table.all_columns)
+        assert len(frame) == record["tables"][name]["rows"] > 0
+        for column, spec in table.all_columns.items():
+            if not spec.optional and spec.type != "float":
+                assert frame[column].notna().all(), column
+        index = [c for c, s in table.all_columns.items() if s.role != "metric"]
+        assert not frame.duplicated(index).any(), f"{name}: two rows for one {index}"
+
+
+def test_same_seed_gives_the_same_bytes_and_another_seed_others(
+    case: Case, smoke: Path, tmp_path: Path
+) -> None:
+    argv = [*case.words, "--preset", "smoke", "--quiet", "--out"]
+    assert run([*argv, str(tmp_path / "again")]) == 0
+    assert tables(folder_of(case, tmp_path / "again")) == tables(smoke)
+    assert run([*argv, str(tmp_path / "other"), "--seed", "12345"]) == 0
+    other = folder_of(case, tmp_path / "other")
+    assert tables(other) != tables(smoke)
+    differs = any(_numbers(other / name) != _numbers(smoke / name) for name in tables(smoke))
+    assert differs is not case.spec.deterministic
+
+
+def _numbers(path: Path) -> str:
+    return pd.read_csv(path).drop(columns=["seed"]).to_csv()
+
+
+def test_a_replicate_does_not_depend_on_how_many_ran_beside_it(case: Case, tmp_path: Path) -> None:
+    argv = [*case.words, "--preset", "smoke", "--quiet", "--out"]
+    if case.spec.deterministic:
+        assert run([*argv, str(tmp_path), "--repeats", "2"]) == 2
+        return
+    for count in ("2", "3"):
+        assert run([*argv, str(tmp_path / count), "--repeats", count]) == 0
+    two, three = (tables(folder_of(case, tmp_path / count)) for count in ("2", "3"))
+    for name, text in two.items():
+        shared = [row for row in three[name].splitlines() if row.split(b",")[1] != b"2"]
+        assert sorted(shared) == sorted(text.splitlines()), name
+
+
+def test_asked_twice_it_answers_already_complete(
+    case: Case, smoke: Path, smoke_out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (smoke / "run.json").stat().st_mtime_ns
+    started = time.monotonic()
+    code = run([*case.words, "--preset", "smoke", "--out", str(smoke_out)])
+    assert code == 0
+    assert time.monotonic() - started < 1
+    shown = capsys.readouterr()
+    assert "already complete" in shown.err
+    assert (smoke / "run.json").stat().st_mtime_ns == before
+
+
+def numeric(case: Case) -> list[Param]:
+    own = [param for param in case.params.values() if param.kind in (int, float)]
+    return own + list(SHARED_PARAMS.values())
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_odd_numbers_are_accepted_or_refused_in_one_sentence(
+    case: Case, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for param in numeric(case):
+        argv = [*case.words, "--preset", "smoke", "--quiet", "--out", str(tmp_path)]
+        code = run([*argv, param.flag, text])
+        said = capsys.readouterr().err
+        # 1: a number that is allowed may make the experiment diverge, which it says.
+        assert code in (0, 2) or (code == 1 and "diverged" in said), (param.flag, text, said)
+        if code == 2:
+            assert param.flag in said, said
+            assert len(said.strip().splitlines()) == 1, said
+        assert "Traceback" not in said
+        if text in ("nan", "inf", "1e400", "many", ""):
+            assert code == 2, f"{param.flag} {text!r} was accepted"
+
+
+def test_every_claim_evaluates(case: Case, smoke: Path, smoke_out: Path) -> None:
+    pool = pool_of(case, smoke_out)
+    verdicts = claims.judge(case.study, case.spec, pool.params, pool.read)
+    assert [verdict.claim for verdict in verdicts] == list(case.spec.claims)
+
+
+def test_every_statistic_reads_the_smoke_tables(case: Case, smoke: Path, smoke_out: Path) -> None:
+    """Also those whose claim needs a larger scale to decide."""
+    pool = pool_of(case, smoke_out)
+    free = {
+        key: claim.model_copy(update={"requires": None}) for key, claim in case.spec.claims.items()
+    }
+    spec = case.spec.model_copy(update={"claims": free})
+    for verdict in claims.judge(case.study, spec, pool.params, pool.read):
+        assert verdict.replicates >= 1
+
+
+def test_every_figure_renders(
+    case: Case, smoke: Path, smoke_out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not case.spec.figures:
+        pytest.fail("a command without a figure cannot be seen")
+    code = run(["plot", *case.words, "--out", str(smoke_out), "--format", "svg"])
+    paths = capsys.readouterr().out.split()
+    assert code == 0
+    assert {Path(path).stem for path in paths} == set(case.spec.figures)
+    assert all(Path(path).stat().st_size > 2000 for path in paths)
+
+
+def test_every_figure_draws_in_a_terminal(
+    case: Case, smoke: Path, smoke_out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["plot", *case.words, "--out", str(smoke_out), "--terminal"]) == 0
+    drawn = capsys.readouterr().out
+    assert len(drawn.splitlines()) > 10
+    assert "\x1b" not in drawn
+
+
+def test_a_table_cut_by_one_byte_is_refused_by_name(
+    case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*case.words, "--preset", "smoke", "--quiet", "--out", str(tmp_path)]) == 0
+    used = {figure.table for figure in case.spec.figures.values()}
+    for name in sorted(used):
+        path = folder_of(case, tmp_path) / f"{name}.csv"
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1])
+        capsys.readouterr()
+        assert run(["plot", *case.words, "--out", str(tmp_path), "--format", "svg"]) == 1
+        assert f"{name}.csv" in capsys.readouterr().err
+        path.write_bytes(whole)
+    decidable = [c for c in case.spec.claims.values() if c.requires is None]
+    if decidable:
+        path = folder_of(case, tmp_path) / f"{next(iter(case.spec.tables))}.csv"
+        path.write_bytes(path.read_bytes()[:-1])
+        assert run(["verify", *case.words, "--out", str(tmp_path)]) == 1
+        assert path.name in capsys.readouterr().err
+
+
+def test_config_files_are_held_to_the_signature(
+    case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = next(iter(case.params))
+    for text, expected in (
+        ("nonsense: 1\n", "nonsense"),
+        (f"{name}: {{a: 1}}\n", name),
+        (f"{name}: 1\n{name}: 2\n", "duplicate"),
+    ):
+        config = tmp_path / "config.yaml"
+        config.write_text(text)
+        code = run([*case.words, "--config", str(config), "--out", str(tmp_path)])
+        said = capsys.readouterr().err
+        assert code == 2
+        assert expected in said
+        assert f"{config}:" in said

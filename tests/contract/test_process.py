@@ -1,0 +1,204 @@
+"""The part of the contract where the process itself is what is tested."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from .harness import (
+    ROOT,
+    TOYS,
+    Case,
+    cases,
+    finish,
+    folder_of,
+    litter,
+    manifest,
+    registered,
+    shell,
+    start,
+    tables,
+)
+
+HEAVY = {"torch", "numpy", "scipy", "pandas", "matplotlib", "sklearn", "cvxpy", "plotext"}
+
+
+def test_help_is_light_and_shows_every_flag() -> None:
+    """One process asks for every help page, so that this stays quick with ten studies."""
+    pages = [[], *([study] for study, _ in registered()), *(case.words for case in cases())]
+    script = f"""
+import contextlib, io, json, sys
+sys.path.insert(0, {str(TOYS.parent)!r})
+import toy_toolbox
+from toolbox.app import run
+pages = []
+for words in {pages!r}:
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        assert run([*words, "--help"]) == 0
+    pages.append(text.getvalue())
+print(json.dumps([pages, sorted(set(sys.modules) & {HEAVY!r})]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "200", "TERM": "dumb"},
+    )
+    import json
+
+    shown, heavy = json.loads(done.stdout)
+    assert heavy == []
+    for page, case in zip(shown[-len(cases()) :], cases(), strict=True):
+        for param in case.params.values():
+            assert re.search(rf"{param.flag}\b", page), (case, param.flag)
+            assert param.metavar in " ".join(page.split()) or param.kind is bool
+            if not param.many and param.kind is not bool:
+                assert f"[default: {param.text(param.default)}]" in page, (case, param.flag)
+        for flag in (
+            *("--preset", "--config", "--seed", "--repeats", "--device", "--threads"),
+            *("--out", "--force", "--json", "--quiet"),
+        ):
+            assert flag in page, (case, flag)
+
+
+def test_locale_timezone_and_pipe_change_nothing(case: Case, smoke: Path, tmp_path: Path) -> None:
+    code, stdout, stderr = shell(
+        *case.words, "--preset", "smoke", out=tmp_path, LC_ALL="de_DE.UTF-8", TZ="Asia/Kathmandu",
+        FORCE_COLOR="1",
+    )  # fmt: skip
+    assert code == 0, stderr
+    assert "\x1b" not in stdout + stderr
+    assert Path(stdout.strip()) == folder_of(case, tmp_path)
+    assert tables(folder_of(case, tmp_path)) == tables(smoke)
+
+
+def test_a_pipe_closed_early_gives_no_traceback(case: Case, smoke_out: Path, smoke: Path) -> None:
+    for words in (["show", smoke.name], [*case.words, "--preset", "smoke", "--json"], ["list"]):
+        process = start(*words, out=smoke_out)
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        said = process.stderr.read()
+        process.wait(60)
+        assert "Traceback" not in said
+        assert "BrokenPipe" not in said
+
+
+def _delays(case: Case) -> list[float]:
+    """Moments spread over the life of the smoke run, different for every command."""
+    import random
+
+    return [random.Random(str(case)).uniform(0, 1) for _ in range(1)] + [0.0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1], ids=lambda n: n.name)
+def test_stopped_at_a_random_moment_it_resumes_byte_for_byte(
+    case: Case, number: signal.Signals, smoke: Path, tmp_path: Path
+) -> None:
+    argv = [*case.words, "--preset", "smoke"]
+    for share in _delays(case):
+        out = tmp_path / f"{share}"
+        out.mkdir()
+        process = start(*argv, out=out)
+        _wait_for_work(process, out, case)
+        time.sleep(share * manifest(smoke)["wall_seconds"])
+        process.send_signal(number)
+        code, _, stderr = finish(process)
+        assert code in (0, 75), stderr
+        assert "Traceback" not in stderr
+        assert litter(out) == []
+        if code == 75:
+            assert not list(out.glob("*/*/*/run.json")), "a stopped run left a finished folder"
+            code, _, stderr = shell(*argv, out=out)
+            assert code == 0, stderr
+        assert tables(folder_of(case, out)) == tables(smoke)
+
+
+def _wait_for_work(process: subprocess.Popen[str], out: Path, case: Case) -> None:
+    while process.poll() is None and not list((out / case.study).glob(f"{case.command}/.tmp-*")):
+        time.sleep(0.005)
+
+
+def test_killed_at_a_random_moment_it_leaves_nothing_under_a_final_name(
+    case: Case, smoke: Path, tmp_path: Path
+) -> None:
+    argv = [*case.words, "--preset", "smoke"]
+    process = start(*argv, out=tmp_path)
+    _wait_for_work(process, tmp_path, case)
+    time.sleep(_delays(case)[0] * manifest(smoke)["wall_seconds"])
+    process.kill()
+    finish(process)
+    for folder in (tmp_path / case.study / case.command).glob("[0-9a-f]*"):
+        assert tables(folder) == tables(smoke)
+    assert shell(*argv, out=tmp_path)[0] == 0
+    assert tables(folder_of(case, tmp_path)) == tables(smoke)
+    code, stdout, _ = shell("clean", "--yes", out=tmp_path)
+    assert code == 0
+    assert litter(tmp_path) == []
+    assert tables(folder_of(case, tmp_path)) == tables(smoke)
+
+
+def test_eight_at_once_leave_one_valid_folder(case: Case, smoke: Path, tmp_path: Path) -> None:
+    processes = [start(*case.words, "--preset", "smoke", out=tmp_path) for _ in range(8)]
+    done = [finish(process, timeout=240) for process in processes]
+    assert [code for code, _, _ in done] == [0] * 8, [stderr for _, _, stderr in done]
+    assert len({stdout for _, stdout, _ in done}) == 1
+    assert tables(folder_of(case, tmp_path)) == tables(smoke)
+    assert litter(tmp_path) == []
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Path:
+    """A file system of 64 KiB (as root), on which no run of ours fits beside the filler."""
+    where = tmp_path / "small"
+    where.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(where)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("mounting a small tmpfs needs root; test_execute simulates ENOSPC instead")
+    yield where
+    subprocess.run(["umount", str(where)], check=True)
+
+
+def test_a_full_disk_is_one_sentence_and_keeps_old_results(
+    case: Case, smoke: Path, full_disk: Path
+) -> None:
+    old = full_disk / case.study / case.command / smoke.name
+    if sum(path.stat().st_size for path in smoke.iterdir()) < 48_000:
+        shutil.copytree(smoke, old)
+    with (full_disk / "filler").open("wb", buffering=0) as filler:
+        for size in (4096, 512, 1):
+            try:
+                while True:
+                    filler.write(b"x" * size)
+            except OSError:
+                continue
+    before = tables(old) if old.exists() else {}
+    code, stdout, stderr = shell(*case.words, "--preset", "smoke", "--force", out=full_disk)
+    assert code == 1, stderr
+    assert stdout == ""
+    assert "cannot write" in stderr
+    assert "Traceback" not in stderr
+    assert not before or tables(old) == before
+
+
+def test_front_door_from_a_clean_folder(tmp_path: Path) -> None:
+    """`python -m toolbox` works from anywhere and leaves nothing behind when nothing is asked."""
+    done = subprocess.run(
+        [sys.executable, "-m", "toolbox", "runs"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []

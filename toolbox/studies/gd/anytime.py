@@ -1,0 +1,95 @@
+"""`gd anytime`: the worst case of each schedule at every stopping time (Theorem 1 of the paper)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from toolbox.core.errors import UsageError
+from toolbox.core.run import Run
+
+from . import lower_bounds, model
+from .worst_case import LOWER_BOUND, stopping_times, worst_case_chunks
+
+TWO_SIDED_LIMIT = 2000
+
+
+def anytime(
+    run: Run,
+    *,
+    T: int,
+    schedules: tuple[str, ...],
+    c: float,
+    lambda_grid: int,
+    dense: bool,
+    two_sided: bool,
+    allow_divergent: bool,
+) -> None:
+    """One row per schedule and stopping time; deterministic.
+
+    Errors: `UsageError` for an unknown schedule, a constant step >= 2 without
+    `--allow-divergent`, a horizon too long for a fixed-horizon schedule or the two-sided bound.
+    """
+    check_schedules(schedules, T, allow_divergent)
+    if two_sided and T > TWO_SIDED_LIMIT:
+        raise UsageError(
+            f"--two-sided with --T {T}: that bound simulates every step; T <= {TWO_SIDED_LIMIT}"
+        )
+    stops = {
+        name: np.arange(1, T + 1) if dense else stopping_times(name, T, c) for name in schedules
+    }
+    done = run.restore() or {"schedule": 0, "chunk": 0}
+    total = sum(stop.size for stop in stops.values())
+    before = sum(stops[name].size for name in schedules[: done["schedule"]])
+    with run.progress(total, "stopping times", before) as progress:
+        for number in range(done["schedule"], len(schedules)):
+            name = schedules[number]
+            better = lower_bounds.two_sided_huber(model.schedule(name, T, c)) if two_sided else None
+            first_chunk = done["chunk"] if number == done["schedule"] else 0
+            for chunk, part in enumerate(worst_case_chunks(name, stops[name], c, lambda_grid)):
+                run.checkpoint(lambda n=number, k=chunk: {"schedule": n, "chunk": k})
+                if chunk < first_chunk:  # its rows are in the table already
+                    continue
+                tau, exactness = part.tau, part.exactness
+                if better is not None:
+                    raised = (better[part.N - 1] > tau) & (exactness == LOWER_BOUND)
+                    tau = np.where(raised, better[part.N - 1], tau)
+                run.write(
+                    "worst_case",
+                    {
+                        "schedule": name,
+                        "T": part.N,
+                        "cum_sum": part.cum_sum,
+                        "tau": tau,
+                        "huber": part.huber,
+                        "quadratic": part.quadratic,
+                        "overshoot": part.overshoot,
+                        "curvature": part.curvature,
+                        "exactness": exactness,
+                        "endpoint": part.endpoint,
+                        "scaled": part.N**model.THETA * tau,
+                    },
+                )
+                progress.update(part.N.size, name)
+
+
+def check_schedules(schedules: tuple[str, ...], T: int, allow_divergent: bool = False) -> None:
+    """Refuse what cannot be computed, before anything is.
+
+    Errors: `UsageError` naming the schedule and the fix.
+    """
+    for name in schedules:
+        if name in model.FIXED_HORIZON and T > model.DP_LIMIT:
+            raise UsageError(
+                f"--schedules {name} with --T {T}: its steps come from a dynamic programme over "
+                f"all splits; T <= {model.DP_LIMIT}"
+            )
+        try:
+            model.schedule_blocks(name, 1)
+        except ValueError as error:
+            raise UsageError(f"--schedules {name}: {error}") from None
+        step = model.constant_step(name)
+        if step is not None and step >= 2 and not allow_divergent:
+            raise UsageError(
+                f"--schedules {name}: a constant step of 2/L or more does not converge; take one "
+                "below 2 or say --allow-divergent"
+            )

@@ -1,0 +1,93 @@
+"""`gd certify`: exact worst cases by semidefinite programming (Definition 2 and Lemma 4)."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+
+import numpy as np
+
+from toolbox.core.errors import UsageError
+from toolbox.core.run import Run
+
+from . import metrics, model, pep
+from .anytime import check_schedules
+from .worst_case import LOWER_BOUND, THEOREM, worst_case
+
+LIMIT = 60
+
+
+def certify(
+    run: Run,
+    *,
+    schedule: str,
+    N: tuple[int, ...],
+    mu: float,
+    metric: tuple[str, ...],
+    c: float,
+) -> None:
+    """One row per number of steps and metric: the optimum of the SDP and what theory says.
+
+    Errors: `UsageError` for an unknown schedule or metric, N > 60 without `--force`, and missing
+    solvers.
+    """
+    check_schedules((schedule,), max(N))
+    for name in metric:
+        if name not in pep.METRICS:
+            raise UsageError(f"--metric {name}: expected some of {', '.join(pep.METRICS)}")
+    if max(N) > LIMIT and not run.force:
+        raise UsageError(
+            f"--N {max(N)}: a program of {(max(N) + 2) * (max(N) + 1)} constraints takes minutes "
+            f"and gigabytes; stay at {LIMIT} or say --force"
+        )
+    if not all(importlib.util.find_spec(package) for package in ("cvxpy", "clarabel")):
+        raise UsageError("gd certify needs cvxpy and clarabel; run: pip install 'toolbox[pep]'")
+    cells = [(steps, name) for steps in N for name in metric]
+    start = run.restore() or 0
+    with run.progress(len(cells), "programs", start) as progress:
+        for number in range(start, len(cells)):
+            run.checkpoint(lambda n=number: n)
+            steps, name = cells[number]
+            h = model.schedule(schedule, steps, c)
+            began = time.perf_counter()
+            found = pep.worst_case_pep(h, mu, name)
+            run.say(f"N {steps} {name}: {time.perf_counter() - began:.1f} s")
+            theory, relation = closed_form(schedule, steps, mu, name, c)
+            run.write(
+                "certificates",
+                {
+                    "schedule": [schedule],
+                    "T": steps,
+                    "metric": name,
+                    "mu": mu,
+                    "pep_value": found.value,
+                    "closed_form": theory,
+                    "relation": relation,
+                    "rel_gap": abs(found.value / theory - 1.0),
+                    "solver": found.solver,
+                    "solver_status": found.status,
+                },
+            )
+            progress.update(1)
+
+
+def closed_form(schedule: str, N: int, mu: float, metric: str, c: float) -> tuple[float, str]:
+    """What theory says of a metric after N steps, and how: equal, lower bound, upper bound or none.
+
+    For a primitive prefix of sum A and mu = 0 all four are exact: f 1/(4A + 2), potential 1/2
+    (Def. 2), g 1/(A + 1)^2 (Def. 2 with f - f* >= |g|^2/2 and |x - x*| >= |g|; attained by a Huber
+    function that is linear until x_N), distance 1 (a constant function).
+    """
+    at = worst_case(schedule, [N], c)
+    A, primitive = float(at.cum_sum[0]), bool(at.endpoint[0])
+    if mu > 0:
+        if metric == "distance" and primitive:
+            return float(metrics.restart_contraction(A, 1.0 / mu)), "upper bound"
+        return np.nan, "none"
+    if metric == "distance":
+        return 1.0, "equal" if primitive else "lower bound"
+    if metric == "f":
+        exact = at.exactness[0] != LOWER_BOUND
+        return float(at.tau[0]), "equal" if exact else "lower bound"
+    value = 0.5 if metric == "potential" else 1.0 / (A + 1.0) ** 2
+    return value, "equal" if primitive or at.exactness[0] == THEOREM and metric == "f" else "lower bound"

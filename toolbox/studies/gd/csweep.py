@@ -1,0 +1,33 @@
+"""`gd csweep`: the growth parameter c trades the endpoints against the times in between (Lemma 7)."""
+
+from __future__ import annotations
+
+from toolbox.core.run import Run
+
+from . import metrics, model
+from .worst_case import stopping_times, worst_case
+
+
+def csweep(run: Run, *, cs: tuple[float, ...], T: int, lambda_grid: int) -> None:
+    """One row per c and decade of stopping times; deterministic."""
+    start = run.restore() or 0
+    with run.progress(len(cs), "values of c", start) as progress:
+        for number in range(start, len(cs)):
+            run.checkpoint(lambda n=number: n)
+            c = cs[number]
+            found = worst_case("anytime", stopping_times("anytime", T, c), c, lambda_grid)
+            late = found.endpoint & (found.N >= T / 10)
+            decades, sups = metrics.decade_sups(found.N, found.N**model.THETA * found.tau)
+            run.write(
+                "growth",
+                {
+                    "c": c,
+                    "decade": decades,
+                    "sup_scaled": sups,
+                    "endpoint_exponent": -metrics.loglog_slope(found.N[late], found.tau[late]),
+                    "theory_exponent": metrics.growth_exponent(c),
+                    "cum_sum": found.cum_sum[-1],
+                    "tau": found.tau[-1],
+                },
+            )
+            progress.update(1, f"c {c:g}")

@@ -1,0 +1,59 @@
+"""`gd schedule`: the stepsizes themselves, for someone's own code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolbox.core.run import Run
+
+from . import metrics, model
+from .anytime import check_schedules
+
+CHUNK = 100_000
+
+
+def schedule(run: Run, *, name: str, T: int, c: float) -> None:
+    """One row per step; deterministic.
+
+    Errors: `UsageError` for an unknown schedule.
+    """
+    check_schedules((name,), T)
+    h = model.schedule(name, T, c)
+    level, endpoint = model.structure(name, T, c)
+    total = model.cum_sums(model.schedule_blocks(name, T, c), np.arange(1, T + 1))
+    growth = np.arange(1, T + 1) ** metrics.growth_exponent(c) / 36.0
+    lemma7 = growth if name == "anytime" else np.full(T, np.nan)
+    start = run.restore() or 0
+    for first in range(start, T, CHUNK):
+        run.checkpoint(lambda n=first: n)
+        rows = slice(first, first + CHUNK)
+        run.write(
+            "steps",
+            {
+                "schedule": name,
+                "step": np.arange(first + 1, min(first + CHUNK, T) + 1),
+                "h": h[rows],
+                "cum_sum": total[rows],
+                "level": level[rows],
+                "endpoint": endpoint[rows],
+                "lemma7": lemma7[rows],
+            },
+        )
+
+
+def show(folder: Path, *, print: str, **params: Any) -> None:
+    """Put the stepsizes on stdout, as text that reads back to the same floats."""
+    import sys
+
+    table = folder / "steps.csv"
+    if print == "folder":
+        sys.stdout.write(f"{folder}\n")
+    elif print == "csv":
+        sys.stdout.write(table.read_text(encoding="utf-8"))
+    else:
+        lines = table.read_text(encoding="utf-8").splitlines()
+        column = lines[0].split(",").index("h")
+        sys.stdout.writelines(f"{line.split(',')[column]}\n" for line in lines[1:])
