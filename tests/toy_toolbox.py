@@ -1,6 +1,5 @@
-"""The toolbox with the toy studies of `tests/toys` mounted: `python tests/toy_toolbox.py coin toss`."""
+"""The toolbox with the studies of `tests/toys`: `python tests/toy_toolbox.py coin toss`."""
 
-import sys
 from pathlib import Path
 
 import toolbox.studies

@@ -58,7 +58,10 @@ def run(arguments: Sequence[str]) -> int:
         code = _run(arguments)
         sys.stdout.flush()
         return code
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as error:
+        # Typer and Rich answer a broken pipe with an exit of their own; a signal's passes.
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
         # The reader (`| head`) has gone, and what it wanted it has. Python would complain again
         # when it flushes stdout at exit, so stdout now leads nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -78,7 +78,7 @@ def test_missing_and_infinite_values_are_counted():
 
 
 def colours(figure):
-    legend = figure.axes[0].get_legend()
+    legend = figure.legends[0]
     names = [text.get_text() for text in legend.get_texts()]
     return dict(zip(names, [h.get_color() for h in legend.legend_handles], strict=True))
 
@@ -204,7 +204,7 @@ def test_highlighted_rows_get_a_marker():
     wanted = frame[frame.step == 7][["step", "loss"]].to_numpy()
     np.testing.assert_array_equal(np.sort(marked, axis=0), np.sort(wanted, axis=0))
     figure, _ = render(frame, spec)
-    assert "escape" in [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert "escape" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 @pytest.mark.parametrize("kind", ["mean", "median"])

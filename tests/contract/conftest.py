@@ -1,4 +1,4 @@
-"""Parametrises every test that takes `case` over every command; nothing to edit when one is added."""
+"""Parametrises every test that takes `case` over every command, also those added tomorrow."""
 
 from __future__ import annotations
 

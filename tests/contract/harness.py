@@ -91,7 +91,11 @@ def tables(folder: Path) -> dict[str, bytes]:
 
 def folder_of(case: Case, out: Path) -> Path:
     """The one finished run of a command under `out`."""
-    found = [path.parent for path in (out / case.study / case.command).glob("*/run.json")]
+    found = [
+        path.parent
+        for path in (out / case.study / case.command).glob("*/run.json")
+        if not path.parent.name.startswith(".")
+    ]
     assert len(found) == 1, found
     return found[0]
 

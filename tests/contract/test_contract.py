@@ -151,7 +151,7 @@ def test_every_figure_draws_in_a_terminal(
 ) -> None:
     assert run(["plot", *case.words, "--out", str(smoke_out), "--terminal"]) == 0
     drawn = capsys.readouterr().out
-    assert len(drawn.splitlines()) > 10
+    assert len(drawn.splitlines()) > 3
     assert "\x1b" not in drawn
 
 

@@ -84,12 +84,11 @@ def test_locale_timezone_and_pipe_change_nothing(case: Case, smoke: Path, tmp_pa
 
 def test_a_pipe_closed_early_gives_no_traceback(case: Case, smoke_out: Path, smoke: Path) -> None:
     for words in (["show", smoke.name], [*case.words, "--preset", "smoke", "--json"], ["list"]):
-        process = start(*words, out=smoke_out)
-        assert process.stdout is not None
-        process.stdout.close()
-        assert process.stderr is not None
-        said = process.stderr.read()
-        process.wait(60)
+        with start(*words, out=smoke_out) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.close()
+            said = process.stderr.read()
         assert "Traceback" not in said
         assert "BrokenPipe" not in said
 
@@ -142,7 +141,7 @@ def test_killed_at_a_random_moment_it_leaves_nothing_under_a_final_name(
         assert tables(folder) == tables(smoke)
     assert shell(*argv, out=tmp_path)[0] == 0
     assert tables(folder_of(case, tmp_path)) == tables(smoke)
-    code, stdout, _ = shell("clean", "--yes", out=tmp_path)
+    code, _, _ = shell("clean", "--yes", out=tmp_path)
     assert code == 0
     assert litter(tmp_path) == []
     assert tables(folder_of(case, tmp_path)) == tables(smoke)

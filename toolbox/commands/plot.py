@@ -72,7 +72,15 @@ def command(
     Examples: toolbox plot gd anytime --format svg;
     toolbox plot my.csv --x step --y loss --hue optimizer --logy
     """
-    given = {"x": x, "y": y, "value": value, "hue": hue, "style": style, "col": col, "row": row}
+    given: dict[str, Any] = {
+        "x": x,
+        "y": y,
+        "value": value,
+        "hue": hue,
+        "style": style,
+        "col": col,
+        "row": row,
+    }
     given |= {"kind": kind, "logx": logx, "logy": logy, "where": where, "title": title}
     references = [{"slope": s} for s in ref_slope or []] + [{"y": h} for h in ref_y or []]
     changes = {key: v for key, v in given.items() if v is not None}

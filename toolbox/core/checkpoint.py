@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import random
+import struct
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
@@ -20,6 +23,20 @@ _FORMAT = 1
 
 class BadCheckpoint(Exception):
     """A checkpoint that cannot be used; its text says why."""
+
+
+# What zipfile, json, numpy and torch raise over bytes that are not what they wrote.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    pickle.UnpicklingError,
+    ValueError,
+    LookupError,
+    TypeError,
+    EOFError,
+    RuntimeError,  # NotImplementedError too
+)
 
 
 def save(handle: IO[bytes], manifest: dict[str, Any], state: Any, tables: Iterable[Path]) -> None:
@@ -56,10 +73,12 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            manifest: dict[str, Any] = json.loads(archive.read("run.json"))
+            manifest = json.loads(archive.read("run.json"))
+            if not isinstance(manifest, dict):
+                raise ValueError("its manifest is none")
             return manifest
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError) as error:
-        raise BadCheckpoint(f"{path} is not a whole checkpoint ({error})") from None
+    except (*_DAMAGE, OSError) as error:
+        raise BadCheckpoint(f"{path} is not a whole checkpoint ({_first_line(error)})") from None
 
 
 def load(path: Path, folder: Path) -> tuple[dict[str, Any], Any]:
@@ -76,13 +95,18 @@ def load(path: Path, folder: Path) -> tuple[dict[str, Any], Any]:
             if document["format"] != _FORMAT:
                 raise BadCheckpoint(f"{path}: format {document['format']}, this is {_FORMAT}")
             tree = _Unpack(archive).decode(document["tree"])
+            state, rng = tree["state"], tree["rng"]
             for name in archive.namelist():
                 if name.startswith("tables/"):
                     (folder / Path(name).name).write_bytes(archive.read(name))
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
-        raise BadCheckpoint(f"{path} is not a whole checkpoint ({error})") from None
-    _set_rng_states(tree["rng"])
-    return manifest, tree["state"]
+        _set_rng_states(rng)
+    except _DAMAGE as error:
+        raise BadCheckpoint(f"{path} is not a whole checkpoint ({_first_line(error)})") from None
+    return manifest, state
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 class _Pack:

@@ -121,6 +121,8 @@ def interval(
     x = np.sort(np.asarray(values, dtype=float))
     n = len(x)
     if summary == "proportion":
+        if not np.isin(x, (0, 1)).all():
+            raise ValueError("a proportion is of zeros and ones; use summary: mean")
         result = stats.binomtest(int(x.sum()), n).proportion_ci(CONFIDENCE, method="exact")
         return float(x.mean()), float(result.low), float(result.high)
     if summary == "median":

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 from annotated_types import Ge, Le
 
+from toolbox.core import signals
 from toolbox.core.errors import ToolboxError, UsageError
 from toolbox.core.params import Param, params_of
 from toolbox.core.status import Status
@@ -63,7 +64,9 @@ def command(
 
         @functools.wraps(function)
         def invoke(**values: Any) -> None:
-            _invoke(study, name, function, values, after, display)
+            # To the last line: a stop after the run was published must not undo its exit code.
+            with signals.defer():
+                _invoke(study, name, function, values, after, display)
 
         signature = _signature(study, name, params)
         invoke.__signature__ = signature  # type: ignore[attr-defined]

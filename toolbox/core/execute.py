@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolbox.core import atomic, claims, machine, provenance, signals
+from toolbox.core import atomic, claims, machine, provenance
 from toolbox.core.errors import Diverged, Interrupted, ToolboxError, UsageError
 from toolbox.core.params import run_id
 from toolbox.core.run import Run
@@ -72,8 +72,7 @@ def execute(request: Request, experiment: Experiment) -> tuple[RunRecord, bool]:
         return RunRecord(
             request.study, request.command, place.id, status, place.final, manifest
         ), True
-    with signals.defer():
-        return _compute(request, place, experiment), False
+    return _compute(request, place, experiment), False
 
 
 def _compute(request: Request, place: Place, experiment: Experiment) -> RunRecord:

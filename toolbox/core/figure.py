@@ -1,7 +1,7 @@
 """A figure as data: what `study.yaml` declares and what the flags of `toolbox plot` spell.
 
-Nothing here draws. A spec names columns of one tidy table; the renderer turns table and spec into a picture, so one
-grammar serves every study and any CSV of the user.
+Nothing here draws. A spec names columns of one tidy table; the renderer turns table and spec into
+a picture, so one grammar serves every study and any CSV of the user.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -17,14 +17,16 @@ Label = bool | int | float | str
 Limits = tuple[FiniteFloat | None, FiniteFloat | None]
 
 REPLICATE = ("seed", "repeat")
-"""The columns whose pair names a replicate; statistics run over replicates and over nothing else."""
+"""The columns whose pair names a replicate; statistics run over replicates alone."""
 
 
 def _check_filter(text: str | None) -> str | None:
     if text is not None:
         try:
             compile_where(text)
-        except UsageError as error:  # pydantic turns a ValueError into a message with the field's name
+        except (
+            UsageError
+        ) as error:  # pydantic turns a ValueError into a message with the field's name
             raise ValueError(str(error)) from None
     return text
 
@@ -36,9 +38,9 @@ class _Part(BaseModel):
 class Reference(_Part):
     """One guide: exactly one of `slope`, `y` (horizontal line) and `x` (vertical line).
 
-    `slope` is measured on the axes as drawn: on log-log axes it is the exponent p of y = c x^p, on plain axes dy/dx,
-    on a single log axis decades per unit. The guide passes `through` (x, y) in data units; without it, through the
-    last point of the lowest curve of each panel.
+    `slope` is measured on the axes as drawn: on log-log axes it is the exponent p of y = c x^p, on
+    plain axes dy/dx, on a single log axis decades per unit. The guide passes `through` (x, y) in
+    data units; without it, through the last point of the lowest curve of each panel.
     """
 
     slope: FiniteFloat | None = None
@@ -57,7 +59,7 @@ class Reference(_Part):
 
 
 class Highlight(_Part):
-    """Rows that pass the filter `where` get a marker on top of the curves, named `label` in the legend."""
+    """Rows that pass the filter `where` get a marker on top, named `label` in the legend."""
 
     where: Name
     label: Name
@@ -72,7 +74,9 @@ class FigureSpec(_Part):
     """
 
     title: str = ""
-    table: str = Field("", description="table of the study; empty for a CSV named on the command line")
+    table: str = Field(
+        "", description="table of the study; empty for a CSV named on the command line"
+    )
     kind: Kind = "line"
     x: Name
     y: Name
@@ -85,20 +89,26 @@ class FigureSpec(_Part):
     logy: bool = False
     logvalue: bool = Field(False, description="heat map only: logarithmic colours")
     where: str | None = Field(None, description="rows that are drawn, see toolbox.core.where")
-    order: tuple[Label, ...] = Field((), description="hue labels; each keeps its colour when others are absent")
+    order: tuple[Label, ...] = Field(
+        (), description="hue labels; each keeps its colour when others are absent"
+    )
     labels: dict[str, str] = Field({}, description="column or label -> the text shown for it")
     xlabel: str | None = None
     ylabel: str | None = None
     caption: str = Field("", description="written into the file's metadata and into reports")
     claim: str | None = Field(None, description="id of the claim that the figure shows")
     estimate: Literal["mean", "median"] = "mean"
-    band: Literal["ci95", "none"] = Field("ci95", description="95 % confidence interval over replicates")
+    band: Literal["ci95", "none"] = Field(
+        "ci95", description="95 % confidence interval over replicates"
+    )
     references: tuple[Reference, ...] = ()
     xlim: Limits = (None, None)
     ylim: Limits = (None, None)
     vlim: Limits = Field((None, None), description="heat map only: range of the colours")
     highlight: Highlight | None = None
-    contours: tuple[FiniteFloat, ...] = Field((), description="heat map only: levels drawn as lines")
+    contours: tuple[FiniteFloat, ...] = Field(
+        (), description="heat map only: levels drawn as lines"
+    )
 
     _filter = field_validator("where")(_check_filter)
 
@@ -122,11 +132,17 @@ class FigureSpec(_Part):
         if self.kind == "heatmap":
             self._fits_heatmap()
         else:
-            only = {"value": self.value, "logvalue": self.logvalue, "contours": self.contours}
+            only: dict[str, object] = {
+                "value": self.value,
+                "logvalue": self.logvalue,
+                "contours": self.contours,
+            }
             if any(self.vlim[i] is not None for i in (0, 1)):
                 only["vlim"] = self.vlim
             for name in (name for name, given in only.items() if given):
-                raise ValueError(f"{name} belongs to kind heatmap, this figure is of kind {self.kind}")
+                raise ValueError(
+                    f"{name} belongs to kind heatmap, this figure is of kind {self.kind}"
+                )
         for axis, log in (("x", self.logx), ("y", self.logy)):
             low = getattr(self, f"{axis}lim")[0]
             if log and low is not None and low <= 0:
@@ -148,9 +164,13 @@ class FigureSpec(_Part):
             if getattr(self, name):
                 raise ValueError(f"a heat map takes no {name}")
         if self.logx or self.logy:
-            raise ValueError("a heat map spaces its cells evenly, whatever their values: drop logx and logy")
+            raise ValueError(
+                "a heat map spaces its cells evenly, whatever their values: drop logx and logy"
+            )
         if any(limit is not None for limit in self.xlim + self.ylim):
-            raise ValueError("a heat map shows all its cells: choose them by where instead of xlim and ylim")
+            raise ValueError(
+                "a heat map shows all its cells: choose them by where instead of xlim and ylim"
+            )
 
     @property
     def measured(self) -> str:

@@ -77,6 +77,11 @@ class Param:
         if not value:
             raise ValueError(f"expected {self.expectation}, got an empty list")
         parsed = tuple(self._parse_one(part) for part in value)
+        for part in parsed:  # a YAML list may hold what a flag could not say again
+            if isinstance(part, str) and (not part or "," in part or part != part.strip()):
+                raise ValueError(
+                    f"expected words without commas or outer spaces in the list, got {part!r}"
+                )
         repeated = {part for part in parsed if parsed.count(part) > 1}
         if repeated:
             raise ValueError(f"expected distinct values, got {repeated.pop()!r} twice")

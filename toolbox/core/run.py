@@ -103,11 +103,11 @@ class Run:
         if self.force or not self.checkpoint_path.exists():
             return None
         try:
+            # Before anything is loaded: loading sets the global random generators.
+            version = checkpoint.read_manifest(self.checkpoint_path).get("toolbox")
+            if version != self.manifest["toolbox"]:
+                raise checkpoint.BadCheckpoint(f"{self.checkpoint_path} is of toolbox {version}")
             manifest, state = checkpoint.load(self.checkpoint_path, self.folder)
-            if manifest["toolbox"] != self.manifest["toolbox"]:
-                raise checkpoint.BadCheckpoint(
-                    f"{self.checkpoint_path} is of toolbox {manifest['toolbox']}"
-                )
         except checkpoint.BadCheckpoint as error:
             for path in self.folder.glob("*.csv"):
                 path.unlink()

@@ -93,7 +93,10 @@ class ClaimSpec(_Strict):
         if (low is None and high is None) or (low is not None and high is not None and low >= high):
             raise ValueError("region must be [low, high] with low < high and one of them a number")
         if self.requires is not None:
-            compile_where(self.requires)
+            try:
+                compile_where(self.requires)
+            except UsageError as error:  # a ValueError gets file, line and key
+                raise ValueError(str(error)) from None
         return self
 
 

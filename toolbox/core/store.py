@@ -12,6 +12,7 @@ A folder named by an id was renamed into place whole, so readers need no lock.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -80,8 +81,9 @@ class Place:
         while True:
             try:
                 temporary.rename(self.final)
-            except OSError:
-                if not self.final.is_dir():
+            except OSError as error:
+                # Not by looking at the final name: another process may be replacing it just now.
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
                 if not replace and read_manifest(self.final) is not None:
                     shutil.rmtree(temporary)
@@ -145,7 +147,8 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of a finished run's folder, or None when there is no whole one."""
     try:
         manifest = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        return manifest if isinstance(manifest, dict) and "status" in manifest else None
+        known = isinstance(manifest, dict) and manifest.get("status") in list(Status)
+        return manifest if known else None
     except (OSError, ValueError):
         return None
 
@@ -174,9 +177,10 @@ def _runs_in(folder: Path) -> Iterator[RunRecord]:
             name, status = path.name.removesuffix(".failed.json"), Status.FAILED
             with contextlib.suppress(OSError, ValueError):
                 manifest = json.loads(path.read_text(encoding="utf-8"))
-        elif path.is_dir() and (manifest := read_manifest(path)):
+        elif not name.startswith(".") and path.is_dir() and (manifest := read_manifest(path)):
             status = Status(manifest["status"])
-        if manifest is not None:
+        # A stranger's run.json must not hide every run beside it.
+        if isinstance(manifest, dict) and {"params", "started"} <= manifest.keys():
             yield RunRecord(study, command, name, status, path, manifest)
 
 

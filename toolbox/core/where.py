@@ -1,11 +1,13 @@
 """A row filter that cannot run code: `optimizer == 'adam' and T >= 1e4`.
 
-The text is parsed by `ast`, every node is held to a short list, and the tree is then walked by hand; nothing is
-ever given to `eval`. The same filter serves a table (`Where.mask`) and one set of parameters (`Where.test`).
+The text is parsed by `ast`, every node is held to a short list, and the tree is then walked by
+hand; nothing is ever given to `eval`. The same filter serves a table (`Where.mask`) and one set of
+parameters (`Where.test`).
 
-What a filter may hold: column names (in `backticks` when they are no Python name), numbers, 'text', True, False,
-`and or not` (or `& | ~`, with the precedence of the words, as in `pandas.query`), `== != < <= > >=` also chained,
-`in [..]` and `not in [..]`, and `+ - * / // % **` on numbers. A missing value passes no comparison but `!=`.
+What a filter may hold: column names (in `backticks` when they are no Python name), numbers, 'text',
+True, False, `and or not` (or `& | ~`, where `&` and `|` bind like the words, as in `pandas.query`),
+`== != < <= > >=` also chained, `in [..]`, `not in [..]`, and `+ - * / // % **` on numbers.
+A missing value passes no comparison but `!=`.
 """
 
 import ast
@@ -37,8 +39,7 @@ _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
-    # In floating point on purpose: 9**9**9 overflows at once, where integers would compute for hours.
-    ast.Pow: lambda a, b: _real(a) ** _real(b),
+    ast.Pow: lambda a, b: _power(a, b),
 }
 
 
@@ -54,7 +55,8 @@ class Where:
     def mask(self, frame: Any) -> Any:
         """Rows of the pandas `frame` that pass: a boolean Series on the frame's index.
 
-        Raises UsageError for a name that is no column and for kinds that do not compare (number with text).
+        Raises UsageError for a name that is no column and for kinds that do not compare
+        (number with text).
         """
         return self._evaluate(dict.fromkeys(frame.columns), frame.__getitem__)
 
@@ -65,12 +67,16 @@ class Where:
     def _evaluate(self, available: Mapping[str, Any], get: Callable[[str], Any]) -> Any:
         for name in self.names:
             if name not in available:
-                raise UsageError(f"{unknown_column(name, available)} . It stands in the filter {self.text!r}.")
+                raise UsageError(
+                    f"{unknown_column(name, available)} . It stands in the filter {self.text!r}."
+                )
         walker = _Walker(self.text, {key: get(name) for key, name in self._columns.items()})
         try:
             return walker.condition(self._tree)
         except OverflowError:
-            raise UsageError(f"The filter {self.text!r} cannot be computed: a number in it is too large.") from None
+            raise UsageError(
+                f"The filter {self.text!r} cannot be computed: a number in it is too large."
+            ) from None
         except (TypeError, ValueError, ZeroDivisionError) as error:
             why = str(error)
             for key, name in self._columns.items():
@@ -79,7 +85,10 @@ class Where:
 
 
 def compile_where(text: str) -> Where:
-    """Check a filter and make it ready to use. Raises UsageError with one sentence naming what is refused."""
+    """Check a filter and make it ready to use.
+
+    Raises UsageError with one sentence that names what is refused.
+    """
     if len(text) > MAX_LENGTH:
         raise UsageError(f"A filter may have {MAX_LENGTH} characters; this one has {len(text)}.")
     source, quoted = _to_python(text.strip())
@@ -90,7 +99,8 @@ def compile_where(text: str) -> Where:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         hint = " (compare with `==`)" if _has_single_equals(source) else ""
         raise UsageError(
-            f"The filter {text!r} is no expression{hint}: write it like \"loss < 1 and optimizer == 'adam'\"."
+            f"The filter {text!r} is no expression{hint}; "
+            "write it like \"loss < 1 and optimizer == 'adam'\"."
         ) from None
     columns: dict[str, str] = {}
     _Checker(text, source, quoted, columns).check(tree)
@@ -100,7 +110,7 @@ def compile_where(text: str) -> Where:
 
 
 def unknown_column(name: str, available: Iterable[object]) -> str:
-    """The sentence (without its full stop) for a name that is not there, with the nearest one that is."""
+    """What to say, without full stop, of a name that is not there: the nearest one that is."""
     names = [str(each) for each in available]
     folded = {each.casefold(): each for each in names}
     near = difflib.get_close_matches(name.casefold(), folded, n=1)
@@ -148,7 +158,9 @@ def _has_single_equals(source: str) -> bool:
 class _Checker:
     """Holds every node of the tree to the grammar; collects the columns."""
 
-    def __init__(self, text: str, source: str, quoted: dict[str, str], columns: dict[str, str]) -> None:
+    def __init__(
+        self, text: str, source: str, quoted: dict[str, str], columns: dict[str, str]
+    ) -> None:
         self.text, self.source, self.quoted, self.columns = text, source, quoted, columns
 
     def refuse(self, node: ast.expr, why: str) -> UsageError:
@@ -159,7 +171,9 @@ class _Checker:
 
     def check(self, node: ast.expr, depth: int = 0) -> None:
         if depth > MAX_DEPTH:
-            raise UsageError(f"The filter {self.text[:40]!r}... is nested deeper than {MAX_DEPTH} levels.")
+            raise UsageError(
+                f"The filter {self.text[:40]!r}... is nested deeper than {MAX_DEPTH} levels."
+            )
         children: list[ast.expr] = []
         match node:
             case ast.Constant(value=value):
@@ -173,7 +187,7 @@ class _Checker:
                 children = values
             case ast.UnaryOp(operand=operand):
                 children = [operand]
-            case ast.BinOp(op=op, left=left, right=right) if type(op) in _ARITHMETIC:
+            case ast.BinOp(op=sign, left=left, right=right) if type(sign) in _ARITHMETIC:
                 children = [left, right]
             case ast.Compare(left=left, ops=ops, comparators=comparators):
                 children = [left]
@@ -186,7 +200,9 @@ class _Checker:
                         raise self.refuse(node, "`is` compares objects, use `==`")
             case _:
                 kind = type(node).__name__
-                raise self.refuse(node, f"only names, values, comparisons and arithmetic are allowed, no {kind}")
+                raise self.refuse(
+                    node, f"only names, values, comparisons and arithmetic are allowed, no {kind}"
+                )
         for child in children:
             self.check(child, depth + 1)
 
@@ -209,7 +225,7 @@ class _Checker:
 
 
 class _Walker:
-    """Computes a checked tree; `values` holds columns (pandas Series) or single values, never both."""
+    """Computes a checked tree; `values` holds columns (pandas Series) or single values."""
 
     def __init__(self, text: str, values: Mapping[str, Any]) -> None:
         self.text, self.values = text, values
@@ -218,7 +234,9 @@ class _Walker:
         """A truth value per row; refuses a number or a text where a condition must stand."""
         value = self.value(node)
         if _kind(value) != "truth":
-            raise TypeError(f"{ast.unparse(node)} is a {_kind(value)}, where a condition was expected")
+            raise TypeError(
+                f"{ast.unparse(node)} is a {_kind(value)}, where a condition was expected"
+            )
         if _is_column(value):
             return value.fillna(False).astype(bool)
         return bool(value)
@@ -229,8 +247,8 @@ class _Walker:
                 return value
             case ast.Name(id=name):
                 return self.values[name]
-            case ast.BoolOp(op=op, values=parts):
-                join = operator.and_ if isinstance(op, ast.And) else operator.or_
+            case ast.BoolOp(op=joint, values=parts):
+                join = operator.and_ if isinstance(joint, ast.And) else operator.or_
                 result = self.condition(parts[0])
                 for part in parts[1:]:
                     result = join(result, self.condition(part))
@@ -238,11 +256,13 @@ class _Walker:
             case ast.UnaryOp(op=ast.Not() | ast.Invert(), operand=operand):
                 inner = self.condition(operand)
                 return ~inner if _is_column(inner) else not inner
-            case ast.UnaryOp(op=op, operand=operand):
+            case ast.UnaryOp(op=sign, operand=operand):
                 number = _number(self.value(operand))
-                return -number if isinstance(op, ast.USub) else number
-            case ast.BinOp(op=op, left=left, right=right):
-                return _ARITHMETIC[type(op)](_number(self.value(left)), _number(self.value(right)))
+                return -number if isinstance(sign, ast.USub) else number
+            case ast.BinOp(op=arith, left=left, right=right):
+                return _ARITHMETIC[type(arith)](
+                    _number(self.value(left)), _number(self.value(right))
+                )
             case ast.Compare(left=left, ops=ops, comparators=comparators):
                 first, result = self.value(left), None
                 for op, other in zip(ops, comparators, strict=True):
@@ -256,7 +276,9 @@ class _Walker:
                     result = passed if result is None else result & passed
                     first = second
                 return result
-        raise TypeError(f"{type(node).__name__} is not part of a filter")  # the checker let none through
+        raise TypeError(
+            f"{type(node).__name__} is not part of a filter"
+        )  # the checker let none through
 
 
 def _is_column(value: Any) -> bool:
@@ -270,7 +292,9 @@ def _kind(value: Any) -> str:
             return "truth"
         if value is None or isinstance(value, str):
             return "missing" if value is None else "text"
-        return "number" if isinstance(value, int | float) or hasattr(value, "__float__") else "mixture"
+        return (
+            "number" if isinstance(value, int | float) or hasattr(value, "__float__") else "mixture"
+        )
     if value.dtype.kind == "b":
         return "truth"
     if value.dtype.kind in "iuf":
@@ -285,8 +309,13 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _real(value: Any) -> Any:
-    return value.astype(float) if _is_column(value) else float(value)
+def _power(base: Any, exponent: Any) -> Any:
+    """In floating point: 9**9**9 overflows at once, where integers would compute for hours."""
+    sides = (v.astype(float) if _is_column(v) else float(v) for v in (base, exponent))
+    result = operator.pow(*sides)
+    if isinstance(result, complex):
+        raise ValueError("a fractional power of a negative number")
+    return result
 
 
 def _compare(op: ast.cmpop, a: Any, b: Any) -> Any:

@@ -241,7 +241,7 @@ class _Painter:
         first.set_ylim(*spec.ylim)
         for axis, log in ((first.xaxis, spec.logx), (first.yaxis, spec.logy)):
             low, high = axis.get_view_interval()
-            if log and high < 60 * low and 1e-3 <= low and high <= 1e5:
+            if log and high < 60 * low and low >= 1e-3 and high <= 1e5:
                 # Under two decades the powers of ten are too few: 20, 50, 100 read better.
                 axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -46,7 +46,7 @@ def anytime(
             better = lower_bounds.two_sided_huber(model.schedule(name, T, c)) if two_sided else None
             first_chunk = done["chunk"] if number == done["schedule"] else 0
             for chunk, part in enumerate(worst_case_chunks(name, stops[name], c, lambda_grid)):
-                run.checkpoint(lambda n=number, k=chunk: {"schedule": n, "chunk": k})
+                run.checkpoint(lambda: {"schedule": number, "chunk": chunk})
                 if chunk < first_chunk:  # its rows are in the table already
                     continue
                 tau, exactness = part.tau, part.exactness

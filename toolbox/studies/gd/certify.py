@@ -12,7 +12,7 @@ from toolbox.core.run import Run
 
 from . import metrics, model, pep
 from .anytime import check_schedules
-from .worst_case import LOWER_BOUND, THEOREM, worst_case
+from .worst_case import LOWER_BOUND, worst_case
 
 LIMIT = 60
 
@@ -46,7 +46,7 @@ def certify(
     start = run.restore() or 0
     with run.progress(len(cells), "programs", start) as progress:
         for number in range(start, len(cells)):
-            run.checkpoint(lambda n=number: n)
+            run.checkpoint(lambda: number)
             steps, name = cells[number]
             h = model.schedule(schedule, steps, c)
             began = time.perf_counter()
@@ -90,4 +90,4 @@ def closed_form(schedule: str, N: int, mu: float, metric: str, c: float) -> tupl
         exact = at.exactness[0] != LOWER_BOUND
         return float(at.tau[0]), "equal" if exact else "lower bound"
     value = 0.5 if metric == "potential" else 1.0 / (A + 1.0) ** 2
-    return value, "equal" if primitive or at.exactness[0] == THEOREM and metric == "f" else "lower bound"
+    return value, "equal" if primitive else "lower bound"

@@ -22,7 +22,7 @@ LambdaGrid = Annotated[
     Ge(100),
     Le(20_000),
 ]
-P = 1.2715533031636893
+P_DEFAULT = 1.2715533031636893
 
 
 @command(app)
@@ -33,9 +33,9 @@ def anytime(
         tuple[str, ...],
         typer.Option(help="Stepsize schedules to compare; `gd schedule --help` lists them."),
     ] = ("constant1", "constant1.9", "dynamic", "silver", "anytime"),
-    c: C = P,
+    c: C = P_DEFAULT,
     lambda_grid: LambdaGrid = 1500,
-    dense: Annotated[bool, typer.Option(help="Keep every stopping time, not 100 a decade.")] = False,
+    dense: Annotated[bool, typer.Option(help="Keep every stopping time.")] = False,
     two_sided: Annotated[
         bool, typer.Option(help="Add the bound by two-sided Huber functions (T <= 2000).")
     ] = False,
@@ -112,14 +112,12 @@ def certify(
         Ge(1),
         Le(200),
     ] = (2, 4, 6, 8, 12, 16, 20, 24),
-    mu: Annotated[
-        float, typer.Option(help="Strong convexity, in units of L."), Ge(0), Lt(1)
-    ] = 0.0,
+    mu: Annotated[float, typer.Option(help="Strong convexity, in units of L."), Ge(0), Lt(1)] = 0.0,
     metric: Annotated[
         tuple[str, ...],
         typer.Option(help="f (gap), g (squared gradient), distance (squared), potential."),
     ] = ("f", "g", "potential"),
-    c: C = P,
+    c: C = P_DEFAULT,
 ) -> None:
     """Exact worst cases by semidefinite programming, beside the closed forms.
 
@@ -147,7 +145,7 @@ def schedule(
         ),
     ] = "anytime",
     T: Annotated[int, typer.Option(help="Number of stepsizes."), Ge(1), Le(10_000_000)] = 1000,
-    c: C = P,
+    c: C = P_DEFAULT,
     print: Annotated[
         Literal["folder", "lines", "csv"],
         typer.Option(help="On stdout: the run's folder, the stepsizes one per line, or the CSV."),
@@ -172,7 +170,7 @@ def train(
     schedules: Annotated[
         tuple[str, ...], typer.Option(help="Stepsize schedules, as in `gd anytime`.")
     ] = ("constant1", "constant1.9", "dynamic", "silver", "anytime"),
-    c: C = P,
+    c: C = P_DEFAULT,
 ) -> None:
     """Gradient descent on concrete objectives and real data; a companion, not a worst case.
 
@@ -186,9 +184,15 @@ def train(
 @command(app)
 def csweep(
     run: Run,
-    cs: Annotated[
-        tuple[float, ...], typer.Option(help="Growth parameters."), Gt(0), Le(10)
-    ] = (0.6, 0.8, 1.0, P, 1.5, 1.75, 2.0),
+    cs: Annotated[tuple[float, ...], typer.Option(help="Growth parameters."), Gt(0), Le(10)] = (
+        0.6,
+        0.8,
+        1.0,
+        P_DEFAULT,
+        1.5,
+        1.75,
+        2.0,
+    ),
     T: Annotated[int, typer.Option(help="Gradient steps."), Ge(100), Le(1_000_000)] = 10_000,
     lambda_grid: LambdaGrid = 1500,
 ) -> None:

@@ -1,4 +1,4 @@
-"""`gd csweep`: the growth parameter c trades the endpoints against the times in between (Lemma 7)."""
+"""`gd csweep`: c trades the endpoints against the times in between (Lemma 7)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def csweep(run: Run, *, cs: tuple[float, ...], T: int, lambda_grid: int) -> None
     start = run.restore() or 0
     with run.progress(len(cs), "values of c", start) as progress:
         for number in range(start, len(cs)):
-            run.checkpoint(lambda n=number: n)
+            run.checkpoint(lambda: number)
             c = cs[number]
             found = worst_case("anytime", stopping_times("anytime", T, c), c, lambda_grid)
             late = found.endpoint & (found.N >= T / 10)

@@ -7,7 +7,7 @@ import numpy as np
 from toolbox.core.run import Run
 
 from . import metrics, model
-from .worst_case import THEOREM, worst_case
+from .worst_case import CERTIFIED, CERTIFIED_CONSTANT, LOWER_BOUND, THEOREM, worst_case
 
 
 def horizon(run: Run, *, T_max: int, lambda_grid: int) -> None:
@@ -26,11 +26,12 @@ def horizon(run: Run, *, T_max: int, lambda_grid: int) -> None:
     )
     anytime = worst_case("anytime", horizons, curvatures=lambda_grid)
     run.checkpoint(lambda: None)
+    certified = np.where(horizons <= CERTIFIED_CONSTANT, CERTIFIED, LOWER_BOUND)
     rows = {
         "silver": (silver, metrics.silver_tau(np.log2(silver + 1)), THEOREM),
         "pridp": (horizons, metrics.primitive_tau(primitive[horizons]), THEOREM),
         "domdp": (horizons, metrics.primitive_tau(dominant[horizons]), THEOREM),
-        "constant-opt": (horizons, constant, "certified"),
+        "constant-opt": (horizons, constant, certified),
         "anytime": (horizons, anytime.tau, anytime.exactness),
         "nesterov": (horizons, metrics.nesterov_tau(horizons), "upper-bound"),
     }

@@ -245,7 +245,7 @@ def _decades(tables: Tables) -> list[float]:
         return []
     lower, sups = decade_sups(rows["T"], rows["scaled"])
     whole = 10 * lower <= rows["T"].max()
-    return sups[whole].tolist()
+    return [float(sup) for sup in sups[whole]]
 
 
 def _silver_octaves(tables: Tables) -> tuple[Floats, Floats]:

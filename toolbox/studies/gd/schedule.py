@@ -28,7 +28,7 @@ def schedule(run: Run, *, name: str, T: int, c: float) -> None:
     lemma7 = growth if name == "anytime" else np.full(T, np.nan)
     start = run.restore() or 0
     for first in range(start, T, CHUNK):
-        run.checkpoint(lambda n=first: n)
+        run.checkpoint(lambda: first)
         rows = slice(first, first + CHUNK)
         run.write(
             "steps",

@@ -22,14 +22,12 @@ def strongly(
     """
     for method in methods:
         if method not in restarts.METHODS:
-            raise UsageError(
-                f"--methods {method}: expected some of {', '.join(restarts.METHODS)}"
-            )
+            raise UsageError(f"--methods {method}: expected some of {', '.join(restarts.METHODS)}")
     cells = [(method, kappa) for method in methods for kappa in kappas]
     start = run.restore() or 0
     with run.progress(len(cells), "cells", start) as progress:
         for number in range(start, len(cells)):
-            run.checkpoint(lambda n=number: n)
+            run.checkpoint(lambda: number)
             found = restarts.iterations_to(*cells[number], eps, lambda_grid)
             run.write(
                 "iterations",

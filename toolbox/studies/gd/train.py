@@ -1,5 +1,6 @@
-"""`gd train`: gradient descent with each schedule on concrete objectives. A companion to the theory:
-what happens on one function, never the worst case.
+"""`gd train`: gradient descent with each schedule on concrete objectives and real data.
+
+A companion to the theory: what happens on one function, never the worst case.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def train(
     start = run.restore() or 0
     with run.progress(len(cells), "trainings", start) as progress:
         for number in range(start, len(cells)):
-            run.checkpoint(lambda n=number: n)
+            run.checkpoint(lambda: number)
             repeat, name, schedule = cells[number]
             objective = data.objective(name, run.rng(repeat, name))
             gap, best = descend(objective, model.schedule(schedule, T, c), stops)

@@ -1,0 +1,96 @@
+"""What an experiment is given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from toolbox.core import run as run_module
+from toolbox.core import signals
+from toolbox.core.errors import Diverged, UsageError
+
+
+def inside(launch, check, **asked):
+    """Call `check` with a live run, and let the run finish."""
+
+    def experiment(run):
+        check(run)
+        run.write("curve", {"step": [0], "loss": [0.0], "repeat": [0]})
+
+    return launch(experiment, **asked)[0]
+
+
+def test_rows_of_several_replicates_bear_their_repeat(launch):
+    def check(run):
+        run.write("curve", {"repeat": range(3), "step": 7, "loss": np.arange(3.0)})
+        run.write("curve", pd.DataFrame({"step": [8, 9], "loss": [0.5, 0.25]}), 2)
+
+    record = inside(launch, check, seed=4, repeats=3)
+    frame = pd.read_csv(record.path / "curve.csv").head(5)
+    assert frame["repeat"].tolist() == [0, 1, 2, 2, 2]
+    assert frame["step"].tolist() == [7, 7, 7, 8, 9]
+    assert set(frame["seed"]) == {4}
+
+
+def test_an_undeclared_table_is_a_bug(launch):
+    with pytest.raises(KeyError, match="curves"):
+        inside(launch, lambda run: run.write("curves", {"x": [1]}, 0))
+
+
+def test_no_checkpoint_is_made_within_a_minute_and_one_after_it(launch, monkeypatch):
+    class Clock:
+        now = 0.0
+
+    monkeypatch.setattr(run_module.time, "monotonic", lambda: Clock.now)
+    asked_for = []
+
+    def check(run):
+        run._saved = Clock.now
+        for second in (0, 30, 59, 61, 100, 120, 122):
+            Clock.now = second
+            run.checkpoint(lambda: asked_for.append(Clock.now))
+        assert run.checkpoint_path.exists()
+
+    record = inside(launch, check)
+    assert asked_for == [61, 122]
+    assert not record.path.with_suffix(".checkpoint").exists()
+
+
+def test_a_run_without_a_checkpoint_starts_afresh(launch):
+    inside(launch, lambda run: [None for _ in [0] if run.restore() is None])
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_the_first_value_that_is_not_finite_ends_a_run(value):
+    with pytest.raises(Diverged, match="the loss at step 3 is"):
+        run_module.Run.check_finite(None, value, "the loss at step 3")
+
+
+def test_finite_values_pass():
+    run_module.Run.check_finite(None, 1e308, "the loss")
+
+
+def test_a_device_that_is_not_here_is_refused_with_those_that_are(launch):
+    with pytest.raises(
+        UsageError, match=r"--device cuda:99: there is no such device here; use .*cpu"
+    ):
+        inside(launch, lambda run: run.device, device="cuda:99")
+
+
+def test_the_device_that_was_used_is_in_the_manifest(launch):
+    assert inside(launch, lambda run: run.device).manifest["torch_device"] == "cpu"
+
+
+def test_the_flag_of_a_stop_does_not_outlive_the_run(launch, stop_at):
+    with pytest.raises(SystemExit):
+        inside(launch, lambda run: [signals._handle(2, None), signals._handle(2, None)])
+    assert signals.asked() is None
+    inside(launch, lambda run: run.checkpoint(lambda: None))
+
+
+def test_messages_go_to_stderr_and_not_under_quiet(launch, capsys):
+    inside(launch, lambda run: run.say("hello"), quiet=False)
+    assert capsys.readouterr() == ("", "hello\n")
+    inside(launch, lambda run: run.say("hello"), quiet=True, seed=1)
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,74 @@
+"""Real signals to real processes: the exit code, the checkpoint, and nothing else left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from toolbox.core import signals
+
+TOY = Path(__file__).parents[1] / "toy_toolbox.py"
+LONG = ["coin", "train", "--steps", "400", "--pause", "0.02", "--device", "cpu", "--threads", "1"]
+
+
+def started(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(TOY), *arguments],
+        env={**os.environ, "TERM": "dumb"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(condition, process, seconds=60):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)]
+)
+def test_a_signal_leaves_a_checkpoint_and_nothing_under_a_final_name(out, number, code):
+    folder = out / "coin" / "train"
+    with started(*LONG) as process:
+        wait_for(lambda: list(folder.glob(".tmp-*/curve.csv")), process)
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert stdout == ""
+    assert stderr.splitlines()[-1].endswith("the same line resumes it")
+    assert "Traceback" not in stderr
+    assert "\x1b" not in stderr
+    assert [path.suffix for path in folder.iterdir()] == [".checkpoint"]
+
+
+def test_before_a_run_has_begun_a_stop_ends_the_process_at_once(monkeypatch):
+    for number, code in [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)]:
+        monkeypatch.setattr(signals, "_asked", None)
+        with pytest.raises(SystemExit) as stopped:
+            signals._handle(number, None)
+        assert stopped.value.code == code
+
+
+def test_within_a_run_a_stop_is_only_remembered_until_its_end():
+    with signals.defer():
+        signals._handle(signal.SIGTERM, None)
+        assert signals.asked() is signal.SIGTERM
+        signals._handle(signal.SIGTERM, None)  # a scheduler may send it twice
+    assert signals.asked() is None
+
+
+def test_install_takes_all_three():
+    signals.install()
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+        assert signal.getsignal(number) is signals._handle

@@ -1,0 +1,62 @@
+"""The rules of the house: who imports whom, how long a file is, what help may import."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "toolbox"
+HEAVY = {"torch", "numpy", "scipy", "pandas", "matplotlib", "cvxpy", "plotext"}
+FILES = sorted(PACKAGE.rglob("*.py"))
+LIGHT = [PACKAGE / "app.py", PACKAGE / "__main__.py", *PACKAGE.glob("studies/*/cli.py")]
+LIGHT += [path for path in PACKAGE.glob("commands/*.py")]
+
+
+def test_the_import_contracts_hold():
+    from importlinter.cli import lint_imports
+
+    before = Path.cwd()
+    os.chdir(ROOT)
+    try:
+        assert lint_imports(config_filename="pyproject.toml", no_cache=True, verbose=False) == 0
+    finally:
+        os.chdir(before)
+
+
+def test_no_file_is_longer_than_400_lines():
+    longest = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert {str(path): n for path, n in longest.items() if n > 400} == {}
+
+
+def top_level_imports(path: Path) -> set[str]:
+    """The packages that importing the file imports, TYPE_CHECKING blocks and bodies left out."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("path", LIGHT, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_command_line_imports_nothing_heavy_at_its_top(path):
+    assert not top_level_imports(path) & HEAVY
+
+
+def test_building_the_whole_command_line_imports_nothing_heavy():
+    code = "import sys, toolbox.app; toolbox.app.build(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & HEAVY
+
+
+def test_every_study_has_the_files_of_a_study():
+    for folder in PACKAGE.glob("studies/*/study.yaml"):
+        for name in ("__init__.py", "cli.py"):
+            assert (folder.parent / name).is_file()
