@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import typer
 
 import toolbox
+from toolbox.commands import cli as commands
 from toolbox.core.errors import ToolboxError
-from toolbox.core.spec import study_names
+from toolbox.core.studies import study_names
 
 
 def _version(value: bool) -> None:
@@ -46,9 +47,8 @@ def build() -> typer.Typer:
     for name in study_names():
         cli = importlib.import_module(f"toolbox.studies.{name}.cli")
         app.add_typer(cli.app, name=name, rich_help_panel="Studies")
-    for name in ("list", "plot", "verify", "runs", "show", "clean"):
-        module = importlib.import_module(f"toolbox.commands.{name}")
-        app.command(name, rich_help_panel="Shared commands")(module.command)
+    for name, shared in commands.SHARED.items():
+        app.command(name, rich_help_panel="Shared commands")(shared)
     return app
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from toolbox.app import build
 from toolbox.core.params import Param
-from toolbox.core.spec import CommandSpec, load_study, study_names
+from toolbox.core.spec import CommandSpec, load_study
+from toolbox.core.studies import study_names
 
 ROOT = Path(__file__).parents[2]
 TOYS = ROOT / "tests" / "toy_toolbox.py"

@@ -8,7 +8,7 @@ import pytest
 
 from toolbox.core import run as run_module
 from toolbox.core import signals
-from toolbox.core.errors import Diverged, UsageError
+from toolbox.core.errors import Diverged, Interrupted, ToolboxError, UsageError
 
 
 def inside(launch, check, **asked):
@@ -94,3 +94,15 @@ def test_messages_go_to_stderr_and_not_under_quiet(launch, capsys):
     assert capsys.readouterr() == ("", "hello\n")
     inside(launch, lambda run: run.say("hello"), quiet=True, seed=1)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_checkpoint_of_another_device_is_kept_and_named(launch, out, stop_at, monkeypatch):
+    stop_at(0)
+    with pytest.raises(Interrupted):
+        inside(launch, lambda run: run.checkpoint(lambda: run.device))
+    (path,) = out.glob("coin/train/*.checkpoint")
+    elsewhere = {**run_module.checkpoint.read_manifest(path), "torch_device": "xpu"}
+    monkeypatch.setattr(run_module.checkpoint, "read_manifest", lambda _: elsewhere)
+    with pytest.raises(ToolboxError, match="made on --device xpu, this is cpu; resume it there"):
+        inside(launch, lambda run: run.restore())
+    assert path.exists()

@@ -5,24 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from toolbox.commands._options import OUT, Out
 from toolbox.core import store
 
 
-def command(
-    yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
-    out: Out = OUT,
-) -> None:
-    """List stale temporary folders, failed runs and orphan checkpoints; with --yes, remove them.
-
-    A complete run is never touched, nor the checkpoint of a run that can still be resumed.
-
-    Example: toolbox clean --yes
-    """
+def clean(yes: bool, out: Path) -> None:
+    """List what no result needs; with `yes`, remove it."""
     litter = sorted(_litter(out))
     for path, reason in litter:
         print(f"{'removed' if yes else 'would remove'} {path} ({reason})")
@@ -37,7 +25,7 @@ def command(
 
 
 def _litter(out: Path) -> Iterator[tuple[Path, str]]:
-    for path in out.glob("*/*/*"):
+    for path in (*out.glob("*/*/*"), *out.glob("*/*/figures/*/.tmp-*")):
         name = path.name
         if name.startswith(".tmp-") and store.is_stale(path):
             yield path, "temporary, its process is gone"

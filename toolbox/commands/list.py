@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import sys
 
-from toolbox.commands._options import Json, Study
 from toolbox.core.show import draw
-from toolbox.core.spec import CommandSpec, load_study, study_names
+from toolbox.core.spec import CommandSpec, load_study
+from toolbox.core.studies import study_names
 
 
-def command(study: Study = None, as_json: Json = False) -> None:
-    """List the studies and their commands; with STUDY, also its claims, tables and presets.
-
-    Example: toolbox list gd
-    """
+def list_(study: str | None, as_json: bool) -> None:
+    """Print the studies, or one study in full."""
     names = [study] if study else study_names()
     if as_json:
         document = {name: load_study(name).model_dump(mode="json") for name in names}

@@ -6,13 +6,11 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
 from pydantic import ValidationError
 
 from toolbox.commands import render
-from toolbox.commands._options import OUT, Command, Out
 from toolbox.core import store
 from toolbox.core.errors import UsageError
 from toolbox.core.figure import FigureSpec
@@ -22,78 +20,8 @@ from toolbox.core.table import read_table
 if TYPE_CHECKING:
     import pandas as pd
 
-SPEC, FILES = "What is drawn (overrides the declared figure)", "Where it goes"
 
-
-def _text(help: str) -> Any:
-    return typer.Option(help=help, rich_help_panel=SPEC)
-
-
-def command(
-    target: Annotated[
-        str, typer.Argument(metavar="STUDY|FILE.csv", help="A study, or any tidy CSV.")
-    ],
-    name: Command = None,
-    x: Annotated[str | None, _text("Column on the x axis.")] = None,
-    y: Annotated[str | None, _text("Column on the y axis.")] = None,
-    value: Annotated[str | None, _text("Heat map: column that colours the cells.")] = None,
-    hue: Annotated[str | None, _text("Column that gives each curve its colour.")] = None,
-    style: Annotated[str | None, _text("Column that gives each curve its dashes.")] = None,
-    col: Annotated[str | None, _text("One panel per value, side by side.")] = None,
-    row: Annotated[str | None, _text("One panel per value, on top of each other.")] = None,
-    kind: Annotated[str | None, _text("line, scatter, heatmap, bar or step.")] = None,
-    logx: Annotated[bool | None, typer.Option("--logx/--linx", rich_help_panel=SPEC)] = None,
-    logy: Annotated[bool | None, typer.Option("--logy/--liny", rich_help_panel=SPEC)] = None,
-    where: Annotated[str | None, _text("Rows to draw: \"loss < 1 and task == 'a'\".")] = None,
-    ref_slope: Annotated[list[float] | None, _text("Guide of this slope (repeatable).")] = None,
-    ref_y: Annotated[list[float] | None, _text("Horizontal guide (repeatable).")] = None,
-    title: Annotated[str | None, _text("Title.")] = None,
-    figure: Annotated[
-        str | None, typer.Option(help="Only this declared figure.", rich_help_panel=FILES)
-    ] = None,
-    pool: Annotated[
-        str,
-        typer.Option(
-            help="Which configuration: newest, all, or the beginning of a pool's id "
-            "(`toolbox verify` prints them).",
-            rich_help_panel=FILES,
-        ),
-    ] = "newest",
-    formats: Annotated[
-        str, typer.Option("--format", help="png, svg, pdf, or several.", rich_help_panel=FILES)
-    ] = "png",
-    terminal: Annotated[
-        bool, typer.Option("--terminal", help="Draw here, as text.", rich_help_panel=FILES)
-    ] = False,
-    out: Out = OUT,
-) -> None:
-    """Draw the declared figures of a study, or any tidy CSV by flags.
-
-    Examples: toolbox plot gd anytime --format svg;
-    toolbox plot my.csv --x step --y loss --hue optimizer --logy
-    """
-    given: dict[str, Any] = {
-        "x": x,
-        "y": y,
-        "value": value,
-        "hue": hue,
-        "style": style,
-        "col": col,
-        "row": row,
-    }
-    given |= {"kind": kind, "logx": logx, "logy": logy, "where": where, "title": title}
-    references = [{"slope": s} for s in ref_slope or []] + [{"y": h} for h in ref_y or []]
-    changes = {key: v for key, v in given.items() if v is not None}
-    if references:
-        changes["references"] = references
-    show = _Show(tuple(part.strip() for part in formats.split(",")), terminal)
-    if target.endswith(".csv") or Path(target).is_file():
-        _plot_file(Path(target), changes, show)
-    else:
-        _plot_study(target, name, figure, pool, changes, show, out)
-
-
-class _Show:
+class Show:
     """Draws one figure, to files or to the terminal, and says what was left out."""
 
     def __init__(self, formats: tuple[str, ...], terminal: bool) -> None:
@@ -110,6 +38,7 @@ class _Show:
         stem: Path,
         provenance: Mapping[str, Any],
     ) -> None:
+        """Print the paths of the files (or the text), and the renderer's notes on stderr."""
         if self.terminal:
             size = shutil.get_terminal_size((100, 30))
             text, notes = render.terminal(
@@ -129,15 +58,19 @@ class _Show:
             print(f"{stem.name}: {note}", file=sys.stderr)
 
 
-def _plot_study(
+def plot_study(
     study: str,
     command: str | None,
     figure: str | None,
     pool: str,
     changes: dict[str, Any],
-    show: _Show,
+    show: Show,
     out: Path,
 ) -> None:
+    """Draw declared figures, each over one pool of complete runs.
+
+    Errors: `UsageError` for an unknown figure, and when no run is there to draw.
+    """
     drawn = 0
     figures = {key for _, _, spec in selected(study, command) for key in spec.figures}
     if figure is not None and figure not in figures:
@@ -193,7 +126,11 @@ def _sentence(error: ValidationError) -> UsageError:
     return UsageError(f"{flag}: {first['msg'].removeprefix('Value error, ')}")
 
 
-def _plot_file(path: Path, changes: dict[str, Any], show: _Show) -> None:
+def plot_file(path: Path, changes: dict[str, Any], show: Show) -> None:
+    """Draw any tidy CSV; the picture is put into the current folder.
+
+    Errors: `UsageError` for a file that is no table, `TableError` for a run's altered one.
+    """
     frame, columns = _read_file(path)
     try:
         spec = FigureSpec.model_validate({"title": path.stem, **changes})

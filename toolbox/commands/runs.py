@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Any
 
-import typer
-
-from toolbox.commands._options import OUT, Command, Json, Out, Study
 from toolbox.core import store
 from toolbox.core.show import draw
 from toolbox.core.status import Status
@@ -17,19 +15,8 @@ from toolbox.core.status import Status
 _STYLES = {"complete": "green", "failed": "red", "diverged": "red", "interrupted": "yellow"}
 
 
-def command(
-    study: Study = None,
-    name: Command = None,
-    failed: Annotated[
-        bool, typer.Option("--failed", help="Only failed and diverged runs, with what they said.")
-    ] = False,
-    as_json: Json = False,
-    out: Out = OUT,
-) -> None:
-    """List the runs that are there: id, status, the parameters in which they differ, time.
-
-    Example: toolbox runs gd --failed
-    """
+def runs(study: str | None, name: str | None, failed: bool, as_json: bool, out: Path) -> None:
+    """Print the runs under `out`."""
     found = list(store.runs(out, study, name))
     if failed:
         found = [run for run in found if run.status in (Status.FAILED, Status.DIVERGED)]

@@ -5,26 +5,16 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from toolbox.commands._options import OUT, Json, Out
 from toolbox.core import store
 from toolbox.core.errors import UsageError
 from toolbox.core.spec import CommandSpec, load_command
 from toolbox.core.status import Status
 
 
-def command(
-    run: Annotated[str, typer.Argument(help="A run's id (or its beginning), or its folder.")],
-    as_json: Json = False,
-    out: Out = OUT,
-) -> None:
-    """Show what made a run: the command line that makes it again, versions, machine, tables.
-
-    Example: toolbox show 3f2a
-    """
+def show(run: str, as_json: bool, out: Path) -> None:
+    """Print what made a run."""
     record = _find(run, out)
     if as_json:
         print(json.dumps(record.manifest))

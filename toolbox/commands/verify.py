@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
-import typer
-
-from toolbox.commands._options import OUT, Command, Json, Out, Study
 from toolbox.core import claims, store
 from toolbox.core.errors import UsageError
 from toolbox.core.show import verdict_table
@@ -17,15 +15,8 @@ from toolbox.core.spec import selected
 REFUTED = 3
 
 
-def command(
-    study: Study = None, name: Command = None, as_json: Json = False, out: Out = OUT
-) -> None:
-    """Judge the claims over all complete runs; runs that differ only in seed are pooled.
-
-    Exits 3 when a claim is refuted.
-
-    Example: toolbox verify gd anytime
-    """
+def verify(study: str | None, name: str | None, as_json: bool, out: Path) -> int:
+    """Print the verdicts; returns 3 when a claim is refuted, else 0."""
     judged = [
         (pool, claims.judge(pool.study, pool.spec, pool.params, pool.read))
         for chosen_study, chosen_command, _ in selected(study, name)
@@ -40,13 +31,16 @@ def command(
         print(json.dumps([_document(pool, verdicts) for pool, verdicts in judged]))
     else:
         print("\n\n".join(_text(pool, verdicts) for pool, verdicts in judged))
-    if any(verdict.verdict == "refuted" for _, verdicts in judged for verdict in verdicts):
-        raise typer.Exit(REFUTED)
+    refuted = any(v.verdict == "refuted" for _, verdicts in judged for v in verdicts)
+    return REFUTED if refuted else 0
 
 
 def _text(pool: store.Pool, verdicts: list[claims.Verdict]) -> str:
     shown = " ".join(f"{key}={_short(value)}" for key, value in pool.params.items())
-    head = f"{pool.study} {pool.command}  {shown}  ({len(pool.runs)} runs, pool {pool.id})"
+    count = f"{len(pool.runs)} run{'s' if len(pool.runs) > 1 else ''}"
+    versions = sorted({str(run.manifest["toolbox"]) for run in pool.runs})
+    mixed = f", made by toolbox {' and '.join(versions)}" if len(versions) > 1 else ""
+    head = f"{pool.study} {pool.command}  {shown}  ({count}, pool {pool.id}{mixed})"
     if not verdicts:
         return f"{head}\nno claim is declared for this command"
     lines = [f"{v.claim}: {v.statement} [{v.place}]" for v in verdicts]

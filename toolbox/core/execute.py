@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from toolbox.core import atomic, claims, machine, provenance
-from toolbox.core.errors import Diverged, Interrupted, ToolboxError, UsageError
+from toolbox.core.errors import Diverged, Interrupted, TableError, ToolboxError, UsageError
 from toolbox.core.params import run_id
 from toolbox.core.run import Run
 from toolbox.core.spec import load_command
@@ -68,6 +68,7 @@ def execute(request: Request, experiment: Experiment) -> tuple[RunRecord, bool]:
     place.recover()
     manifest = read_manifest(place.final)
     if manifest is not None and not request.force:
+        _check_tables(place, manifest)
         status = Status(manifest["status"])
         return RunRecord(
             request.study, request.command, place.id, status, place.final, manifest
@@ -75,9 +76,16 @@ def execute(request: Request, experiment: Experiment) -> tuple[RunRecord, bool]:
     return _compute(request, place, experiment), False
 
 
+def _check_tables(place: Place, manifest: Mapping[str, Any]) -> None:
+    """By size alone: reading every byte would make 'already complete' slow."""
+    for name, described in manifest["tables"].items():
+        path = place.final / f"{name}.csv"
+        if not path.is_file() or path.stat().st_size != described["bytes"]:
+            raise TableError(f"{path} is missing or cut; make the run again with --force")
+
+
 def _compute(request: Request, place: Place, experiment: Experiment) -> RunRecord:
     threads = machine.set_threads(request.threads)
-    folder = place.new_temporary()
     manifest: dict[str, Any] = {
         "id": place.id,
         "study": request.study,
@@ -90,6 +98,7 @@ def _compute(request: Request, place: Place, experiment: Experiment) -> RunRecor
         "resumed": [],
         **provenance.begin(sys.argv, threads),
     }
+    folder = place.new_temporary()
     run = Run(
         study=request.study,
         command=request.command,

@@ -97,8 +97,10 @@ class Param:
             if not isinstance(value, str) or (self.choices and value not in self.choices):
                 raise problem
             return value
-        # bool is an int in Python: `T: true` must not become T = 1.
+        # `T: true` must not become T = 1, as int() has it, nor `1_0` ten, as float() has it.
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise problem
+        if isinstance(value, str) and "_" in value:
             raise problem
         try:
             number = self._number(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -15,13 +16,14 @@ from toolbox.core import atomic, checkpoint, machine, signals
 from toolbox.core.errors import Diverged, Interrupted, ToolboxError
 from toolbox.core.progress import Progress
 from toolbox.core.seeds import seed_sequence
-from toolbox.core.spec import CommandSpec
 from toolbox.core.table import TableWriter
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     import torch
+
+    from toolbox.core.spec import CommandSpec
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -98,15 +100,28 @@ class Run:
         """The state that the last checkpoint of this run saved, or None to start afresh.
 
         A damaged checkpoint is put aside as `*.bad` and said so. The tables written until then
-        are back in place.
+        are back in place, and so are the states of the global random generators: seed those
+        before, not after.
+
+        Errors: `ToolboxError` for a checkpoint that is whole but cannot be used here and now.
         """
         if self.force or not self.checkpoint_path.exists():
             return None
+        if not os.access(self.checkpoint_path, os.R_OK):
+            raise ToolboxError(f"{self.checkpoint_path} may not be read; change its permissions")
         try:
             # Before anything is loaded: loading sets the global random generators.
-            version = checkpoint.read_manifest(self.checkpoint_path).get("toolbox")
-            if version != self.manifest["toolbox"]:
-                raise checkpoint.BadCheckpoint(f"{self.checkpoint_path} is of toolbox {version}")
+            saved = checkpoint.read_manifest(self.checkpoint_path)
+            if saved.get("toolbox") != self.manifest["toolbox"]:
+                raise checkpoint.BadCheckpoint(
+                    f"{self.checkpoint_path} is of toolbox {saved.get('toolbox')}"
+                )
+            device = saved.get("torch_device")
+            if device is not None and device != self.device:
+                raise ToolboxError(
+                    f"{self.checkpoint_path} was made on --device {device}, this is {self.device}; "
+                    "resume it there, or start again here with --force"
+                )
             manifest, state = checkpoint.load(self.checkpoint_path, self.folder)
         except checkpoint.BadCheckpoint as error:
             for path in self.folder.glob("*.csv"):

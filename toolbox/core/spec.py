@@ -6,9 +6,7 @@ The file is data that the shared commands read without importing any code of the
 from __future__ import annotations
 
 import functools
-import importlib.util
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from toolbox.core.errors import UsageError
 from toolbox.core.figure import FigureSpec
 from toolbox.core.strict_yaml import load_mapping
+from toolbox.core.studies import study_file, study_names
 from toolbox.core.where import compile_where
 
 PRESETS = ("smoke", "small", "paper")
@@ -108,7 +107,8 @@ class CommandSpec(_Strict):
     """No number depends on the seed: one replicate is exact and --repeats stays 1."""
     devices: tuple[Literal["cpu", "cuda"], ...] = ("cpu", "cuda")
     pool_over: tuple[str, ...] = ()
-    """Parameters that are cells of one experiment: runs differing only in them are pooled."""
+    """Parameters that are cells of one experiment: runs differing only in them are pooled, and the
+    statistics see whatever cells are there."""
     presets: dict[str, dict[str, Any]]
     seconds: dict[str, float] = {}
     """Measured wall time of each preset on two cores."""
@@ -140,25 +140,13 @@ class StudySpec(_Strict):
     commands: dict[str, CommandSpec]
 
 
-def studies_folders() -> list[Path]:
-    """The folders that hold studies (one, unless a test adds its own)."""
-    found = importlib.util.find_spec("toolbox.studies")
-    locations = found.submodule_search_locations if found else None
-    return [Path(folder) for folder in locations or ()]
-
-
-def study_names() -> list[str]:
-    """The studies that are there: every folder with a study.yaml, by name."""
-    return sorted(p.parent.name for d in studies_folders() for p in d.glob("*/study.yaml"))
-
-
 @functools.cache
 def load_study(study: str) -> StudySpec:
     """Read and check `toolbox/studies/<study>/study.yaml`.
 
     Errors: `UsageError` naming the file, the key and what was expected.
     """
-    path = _study_file(study)
+    path = study_file(study)
     mapping = load_mapping(path)
     try:
         return StudySpec.model_validate(mapping)
@@ -190,7 +178,7 @@ def load_command(study: str, command: str) -> CommandSpec:
 
 def preset_line(study: str, command: str, preset: str) -> str:
     """`file:line` of a preset, to begin an error message with."""
-    path = _study_file(study)
+    path = study_file(study)
     node: Any = load_mapping(path)
     for key in ("commands", command, "presets"):
         node = node[key]
@@ -202,10 +190,3 @@ def selected(study: str | None, command: str | None) -> Iterator[tuple[str, str,
     for name in [study] if study else study_names():
         for key in [command] if command else sorted(load_study(name).commands):
             yield name, key, load_command(name, key)
-
-
-def _study_file(study: str) -> Path:
-    for folder in studies_folders():
-        if (folder / study / "study.yaml").is_file():
-            return folder / study / "study.yaml"
-    raise UsageError(f"no study {study!r}; the studies are {', '.join(study_names())}")

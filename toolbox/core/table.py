@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolbox.core.errors import TableError
-from toolbox.core.spec import ColumnSpec, TableSpec
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from toolbox.core.spec import ColumnSpec, TableSpec
 
 # pandas reads each of these words as a missing value; a method must not bear such a name.
 _UNSAFE_TEXT = {"", "nan", "NaN", "NA", "N/A", "n/a", "null", "NULL", "None", "<NA>", "#N/A"}
@@ -52,8 +54,6 @@ class TableWriter:
 
     def close(self) -> dict[str, Any]:
         """Close the file and describe it for the manifest: rows, bytes, sha256."""
-        import os
-
         self.flush()
         os.fsync(self._handle.fileno())
         self._handle.close()

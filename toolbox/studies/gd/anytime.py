@@ -72,7 +72,9 @@ def anytime(
                 progress.update(part.N.size, name)
 
 
-def check_schedules(schedules: tuple[str, ...], T: int, allow_divergent: bool = False) -> None:
+def check_schedules(
+    schedules: tuple[str, ...], T: int, allow_divergent: bool = False, flag: str = "--schedules"
+) -> None:
     """Refuse what cannot be computed, before anything is.
 
     Errors: `UsageError` naming the schedule and the fix.
@@ -80,16 +82,16 @@ def check_schedules(schedules: tuple[str, ...], T: int, allow_divergent: bool = 
     for name in schedules:
         if name in model.FIXED_HORIZON and T > model.DP_LIMIT:
             raise UsageError(
-                f"--schedules {name} with --T {T}: its steps come from a dynamic programme over "
+                f"{flag} {name} with --T {T}: its steps come from a dynamic programme over "
                 f"all splits; T <= {model.DP_LIMIT}"
             )
         try:
             model.schedule_blocks(name, 1)
         except ValueError as error:
-            raise UsageError(f"--schedules {name}: {error}") from None
+            raise UsageError(f"{flag} {name}: {error}") from None
         step = model.constant_step(name)
         if step is not None and step >= 2 and not allow_divergent:
             raise UsageError(
-                f"--schedules {name}: a constant step of 2/L or more does not converge; take one "
+                f"{flag} {name}: a constant step of 2/L or more does not converge; take one "
                 "below 2 or say --allow-divergent"
             )

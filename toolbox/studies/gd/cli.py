@@ -22,7 +22,7 @@ LambdaGrid = Annotated[
     Ge(100),
     Le(20_000),
 ]
-P_DEFAULT = 1.2715533031636893
+P_DEFAULT = 1.271553303163612  # log2(1 + sqrt 2)
 
 
 @command(app)

@@ -20,7 +20,7 @@ def schedule(run: Run, *, name: str, T: int, c: float) -> None:
 
     Errors: `UsageError` for an unknown schedule.
     """
-    check_schedules((name,), T)
+    check_schedules((name,), T, allow_divergent=True, flag="--name")
     h = model.schedule(name, T, c)
     level, endpoint = model.structure(name, T, c)
     total = model.cum_sums(model.schedule_blocks(name, T, c), np.arange(1, T + 1))

@@ -1,0 +1,90 @@
+"""The documentation does what it says: its code runs, its lines are those that CI runs."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import toolbox.studies
+from toolbox.core.spec import load_study
+from toolbox.core.studies import study_names
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def walk(tmp_path):
+    """The study of docs/adding-a-study.md, made of the page's own code blocks."""
+    page = (ROOT / "docs" / "adding-a-study.md").read_text(encoding="utf-8")
+    folder = tmp_path / "studies" / "walk"
+    folder.mkdir(parents=True)
+    blocks = re.findall(r"`([\w/]+\.(?:py|yaml))`[^\n]*\n\n```\w+\n(.*?)```", page, flags=re.S)
+    for name, code in blocks:
+        target = folder / name if "/" not in name else tmp_path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(code, encoding="utf-8")
+    toolbox.studies.__path__.append(str(folder.parent))
+    yield folder
+    toolbox.studies.__path__.remove(str(folder.parent))
+    load_study.cache_clear()
+    for name in [name for name in sys.modules if name.startswith("toolbox.studies.walk")]:
+        del sys.modules[name]
+
+
+def test_the_study_of_the_page_works_as_the_page_says(walk, cli, tmp_path):
+    assert sorted(path.name for path in walk.iterdir()) == [
+        "__init__.py", "cli.py", "data.py", "metrics.py", "spread.py", "study.yaml",
+    ]  # fmt: skip
+    ran = cli("walk", "spread", "--repeats", "5")
+    assert ran.code == 0, ran.stderr
+    assert "supported" in ran.stderr
+    assert cli("plot", "walk", "spread", "--format", "svg").code == 0
+    assert "diffusion" in cli("verify", "walk").stdout
+    test = tmp_path / "tests" / "studies" / "walk" / "test_data.py"
+    code = compile(test.read_text(encoding="utf-8"), str(test), "exec")
+    scope: dict[str, object] = {}
+    exec(code, scope)
+    scope["test_the_mean_squared_distance_is_the_number_of_steps"]()
+
+
+def test_the_readme_has_the_two_lines_and_ci_runs_the_second():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = [line for line in readme.splitlines() if line.startswith("python3 -m venv")]
+    assert len(lines) == 2
+    assert lines[0].endswith("toolbox gd anytime --T 10000")
+    assert ".venv/bin/python -m pytest" in lines[1]
+    assert "README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_every_command_in_the_readme_exists(cli):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    studies = "|".join(study_names())
+    named = set(re.findall(rf"toolbox ({studies}) ([a-z]+)", readme))
+    assert named
+    for study, command in named:
+        assert command in load_study(study).commands, f"toolbox {study} {command}"
+
+
+@pytest.mark.slow
+def test_a_wheel_works_where_there_is_no_checkout(tmp_path):
+    """Built, unpacked elsewhere, run: with its data files, its study.yaml and its own outputs/."""
+    if shutil.which("git") is None:
+        pytest.skip("the sources are copied by git")
+    wheel = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
+    subprocess.run([*wheel, str(ROOT)], check=True, capture_output=True)
+    site = tmp_path / "site"
+    (built,) = tmp_path.glob("*.whl")
+    shutil.unpack_archive(built, site, "zip")
+    words = [sys.executable, "-m", "toolbox", "gd", "train", "--preset", "smoke"]
+    done = subprocess.run(
+        words, cwd=tmp_path, env={"PYTHONPATH": str(site), "PATH": "/usr/bin"}, text=True,
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / done.stdout.strip()).is_dir()
+    assert done.stdout.startswith("outputs/gd/train/")
