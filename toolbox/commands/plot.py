@@ -149,7 +149,10 @@ def _read_file(path: Path) -> tuple[pd.DataFrame, Mapping[str, Any]]:
         columns = spec.tables[path.stem].all_columns
         return read_table(path, columns, manifest["tables"][path.stem]), columns
     try:
-        return pd.read_csv(path), {}
+        frame = pd.read_csv(path)
+        if not path.read_bytes().endswith(b"\n"):
+            print(f"{path}: its last line has no end; the file may be cut", file=sys.stderr)
+        return frame, {}
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}); name a CSV file") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
