@@ -374,3 +374,13 @@ def test_terminal_leaves_a_gap_where_a_value_is_masked():
     rows = [re.split("[│┤]", row)[1] for row in text.splitlines() if row.endswith("│")]
     (line,) = [row.strip() for row in rows if row.strip()]
     assert line.count(" ") == pytest.approx(2 * len(line) / 10, abs=4)  # steps 4 to 6 of 0 to 10
+
+
+def test_formulas_are_plain_characters_in_the_terminal():
+    from toolbox.commands.render.textplot import untex
+
+    assert untex(r"about $\kappa^{0.89}$ steps") == "about κ^0.89 steps"
+    assert (
+        untex(r"$|x - x^*|^2 \leq \epsilon\, |x_0|^2$, $T^{-1}$") == "|x - x^*|^2 ≤ ε |x_0|^2, T^-1"
+    )
+    assert untex("costs 3$ a day") == "costs 3$ a day"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from .panels import Cells, Curve, Panel, Plot
 from .statistics import Array, thin
 from .style import slot
 
+_LETTERS = {"kappa": "κ", "tau": "τ", "theta": "θ", "epsilon": "ε", "mu": "μ", "lambda": "λ"}
+_LETTERS |= {"alpha": "α", "beta": "β", "eta": "η", "rho": "ρ", "leq": "≤", "geq": "≥"}
 MIN_WIDTH, MIN_HEIGHT = 40, 10
 _RAMP = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))  # viridis
 
@@ -32,7 +35,15 @@ def draw(plot: Plot, width: int, height: int, colour: bool) -> str:
         else:
             text = _curves(plot, panel, width, height, colour)
         parts.append(f"{title}\n{text}" if title else text)
-    return "\n".join(line.rstrip() for line in "\n".join(parts).splitlines())
+    return "\n".join(untex(line).rstrip() for line in "\n".join(parts).splitlines())
+
+
+def untex(text: str) -> str:
+    """A label's $mathematics$ as plain characters: $\\kappa^{0.89}$ becomes κ^0.89."""
+    for formula in re.findall(r"\$[^$]*\$", text):
+        plain = re.sub(r"\\([A-Za-z]+)", lambda word: _LETTERS.get(word[1], word[1]), formula)
+        text = text.replace(formula, re.sub(r"\\,|[{}$]", "", plain), 1)
+    return text
 
 
 def _paint(text: str, rgb: tuple[int, int, int], colour: bool) -> str:
