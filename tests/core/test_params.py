@@ -115,7 +115,7 @@ def test_the_expectation_names_type_range_and_choices():
     assert COUNT.expectation == "an integer >= 1 and <= 1e+06"
     assert RATE.expectation == "a finite number > 0 and < 10"
     assert CHOICES.expectation == "a list, each one of adam, sgd"
-    assert COUNTS.metavar == "INT,... [>= 1]"
+    assert COUNTS.metavar == "INT,... [1, inf)"
 
 
 simple_words = st.text(st.characters(codec="utf-8", exclude_characters=","), min_size=1).filter(

@@ -73,7 +73,7 @@ def command(
         invoke.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
         del invoke.__wrapped__
         invoke.experiment, invoke.params, invoke.display = function, params, display  # type: ignore[attr-defined]
-        app.command(name)(invoke)
+        app.command(name, epilog=_environment(study, name, params))(invoke)
         return function
 
     return register
@@ -161,6 +161,7 @@ def _signature(study: str, name: str, params: Mapping[str, Param]) -> inspect.Si
                     "paper (the paper's scale); `toolbox list` shows what each sets and takes.",
                     rich_help_panel=BUDGET,
                     is_eager=True,
+                    show_envvar=False,
                     metavar="NAME",
                     callback=_preset_reader(study, name, params),
                 ),
@@ -175,6 +176,7 @@ def _signature(study: str, name: str, params: Mapping[str, Param]) -> inspect.Si
                     help="A YAML file of `name: value` lines; flags and environment override it.",
                     rich_help_panel=BUDGET,
                     is_eager=True,
+                    show_envvar=False,
                     metavar="FILE.yaml",
                     callback=_config_reader(params),
                 ),
@@ -212,6 +214,13 @@ def out_parameter() -> inspect.Parameter:
     return _parameter("out", Path("outputs"), Annotated[Path, option])
 
 
+def _environment(study: str, name: str, params: Mapping[str, Param]) -> str:
+    """One line for the foot of the help page instead of one per option."""
+    first = next(iter(params.values()), SHARED_PARAMS["seed"])
+    variable = f"TOOLBOX_{study}_{name}_{first.flag[2:]}".upper().replace("-", "_")
+    return f"Every option can also be given in the environment, {first.flag} as {variable}."
+
+
 def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
@@ -221,25 +230,35 @@ def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
 def _control(name: str, kind: type, default: Any, text: str, panel: str) -> inspect.Parameter:
     declaration = [f"--{name}"] if kind is bool else []
     envvar = "TOOLBOX_DEVICE" if name == "device" else None
-    option = typer.Option(*declaration, help=text, rich_help_panel=panel, envvar=envvar)
+    option = typer.Option(
+        *declaration,
+        help=text,
+        rich_help_panel=panel,
+        envvar=envvar,
+        show_envvar=envvar is not None,
+    )
     return _parameter(name, default, Annotated[kind, option])
 
 
 def _option(param: Param, panel: str) -> inspect.Parameter:
     if param.kind is bool:
         flags = f"{param.flag}/--no-{param.flag[2:]}"
-        option = typer.Option(flags, help=param.help, rich_help_panel=panel)
+        option = typer.Option(flags, help=param.help, rich_help_panel=panel, show_envvar=False)
         return _parameter(param.name, param.default, Annotated[bool, option])
     option = typer.Option(
         param.flag,
         help=param.help,
         rich_help_panel=panel,
+        show_envvar=False,
         metavar=param.metavar,
         parser=_flag_parser(param),
         autocompletion=(lambda: list(param.choices)) if param.choices else None,
     )
-    # Given as text, so that help shows a list as it is typed.
-    return _parameter(param.name, param.text(param.default), Annotated[Any, option])
+    # Given as text, so that help shows a list as it is typed, and may break it into lines.
+    default = param.text(param.default)
+    if param.many:
+        default = default.replace(",", ", ")
+    return _parameter(param.name, default, Annotated[Any, option])
 
 
 def _flag_parser(param: Param) -> Callable[[Any], Any]:

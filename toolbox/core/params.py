@@ -54,10 +54,18 @@ class Param:
 
     @property
     def metavar(self) -> str:
-        """Type and range for the help page: 'INT [>= 1]'."""
+        """Type and range for the help page, in interval notation: 'INT [1, inf)'."""
         word = "|".join(self.choices) if self.choices else self.kind.__name__.upper()
         word = f"{word},..." if self.many else word
-        return f"{word} [{', '.join(self._range)}]" if self.bounds else word
+        if not self.bounds:
+            return word
+        low, high = "(-inf", "inf)"
+        for bound in self.bounds:
+            if isinstance(bound, Ge | Gt):
+                low = f"{'[' if isinstance(bound, Ge) else '('}{_limit(bound):g}"
+            else:
+                high = f"{_limit(bound):g}{']' if isinstance(bound, Le) else ')'}"
+        return f"{word} {low}, {high}"
 
     @property
     def _range(self) -> list[str]:
