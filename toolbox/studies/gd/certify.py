@@ -12,7 +12,7 @@ from toolbox.core.run import Run
 
 from . import metrics, model, pep
 from .anytime import check_schedules
-from .worst_case import LOWER_BOUND, worst_case
+from .worst_case import CERTIFIED, LOWER_BOUND, THEOREM, worst_case
 
 LIMIT = 60
 
@@ -72,7 +72,8 @@ def certify(
 
 
 def closed_form(schedule: str, N: int, mu: float, metric: str, c: float) -> tuple[float, str]:
-    """What theory says of a metric after N steps, and how: equal, lower bound, upper bound or none.
+    """What theory says of a metric after N steps, and how it relates to the program's value:
+    equal (a theorem), certified (equal so far, no proof), lower bound, upper bound or none.
 
     For a primitive prefix of sum A and mu = 0 all four are exact: f 1/(4A + 2), potential 1/2
     (Def. 2), g 1/(A + 1)^2 (Def. 2 with f - f* >= |g|^2/2 and |x - x*| >= |g|; attained by a Huber
@@ -87,7 +88,7 @@ def closed_form(schedule: str, N: int, mu: float, metric: str, c: float) -> tupl
     if metric == "distance":
         return 1.0, "equal" if primitive else "lower bound"
     if metric == "f":
-        exact = at.exactness[0] != LOWER_BOUND
-        return float(at.tau[0]), "equal" if exact else "lower bound"
+        relation = {THEOREM: "equal", CERTIFIED: "certified", LOWER_BOUND: "lower bound"}
+        return float(at.tau[0]), relation[str(at.exactness[0])]
     value = 0.5 if metric == "potential" else 1.0 / (A + 1.0) ** 2
     return value, "equal" if primitive else "lower bound"
