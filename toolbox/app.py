@@ -11,6 +11,7 @@ import typer
 
 import toolbox
 from toolbox.core.errors import ToolboxError
+from toolbox.core.registry import study_group
 from toolbox.core.spec import study_names
 
 
@@ -44,11 +45,12 @@ def build() -> typer.Typer:
     ) -> None: ...
 
     for name in study_names():
-        cli = importlib.import_module(f"toolbox.studies.{name}.cli")
-        app.add_typer(cli.app, name=name, rich_help_panel="Studies")
+        app.add_typer(study_group(name), name=name, rich_help_panel="Studies")
     for name in ("list", "plot", "verify", "runs", "show", "clean"):
         module = importlib.import_module(f"toolbox.commands.{name}")
         app.command(name, rich_help_panel="Shared commands")(module.command)
+    sweep = importlib.import_module("toolbox.commands.sweep")
+    app.add_typer(sweep.app, name="sweep", rich_help_panel="Shared commands")
     return app
 
 
