@@ -66,7 +66,7 @@ def _state(cell: Cell, place: Place, at_work: bool | None) -> CellState:
         return CellState(cell, manifest["status"], _line(manifest))
     if at_work:
         return CellState(cell, RUNNING, "")
-    if place.final.exists():
+    if place.final.exists() and any(place.final.iterdir()):  # Snakemake makes empty folders
         return CellState(cell, CORRUPT, f"{place.final / 'run.json'} is not a whole manifest")
     if place.failure.exists() and not _newer(place.checkpoint, place.failure):
         said: Any = None
