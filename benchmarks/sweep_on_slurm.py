@@ -30,14 +30,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 NODE = ROOT / "tests" / "slurm" / "one_node.sh"
-SWEEP = """command: gd train
+SWEEP = """command: gd anytime
 preset: smoke
-fixed: {{objectives: [quadratic, logistic]}}
 axes:
-  T: [100, 200]
-  c: {{range: {{from: 0.8, to: 2.0, step: 0.1}}}}
-seeds: {seeds}
-seed: 2026
+  T: {{range: {{from: 100, to: {last}, step: 10}}}}
+  c: {{range: {{from: 0.8, to: 2.2, step: 0.2}}}}
 """
 TOOLBOX = [sys.executable, "-m", "toolbox"]
 
@@ -122,7 +119,7 @@ def main() -> None:
 
 def measure(place: Path, asked: argparse.Namespace, cores: int) -> None:
     file = place / "grid.yaml"
-    file.write_text(SWEEP.format(seeds=max(1, asked.cells // 26)))
+    file.write_text(SWEEP.format(last=90 + 10 * max(1, asked.cells // 8)))
     cells = int(toolbox("sweep", "plan", file, "--count"))
 
     times = []
@@ -175,14 +172,15 @@ def measure(place: Path, asked: argparse.Namespace, cores: int) -> None:
             break
     wall = time.monotonic() - start
     del blows[""]
-    folders = [p for p in (fire / "gd" / "train").iterdir() if not p.name.startswith(".")]
+    folders = [p for p in (fire / "gd" / "anytime").iterdir() if not p.name.startswith(".")]
     resumed = sum(
         bool(json.loads((p / "run.json").read_text())["resumed"]) for p in folders if p.is_dir()
     )
     same = toolbox("sweep", "gather", file, "--runs", fire) == reference
-    print(f"array, under fire: {dict(blows)}; complete after {attempts} submissions in {wall:.0f} s "
-          f"({wall / (cells * cell / cores):.2f}); {len(folders)} entries for {cells} cells, "
-          f"{resumed} cells resumed from a checkpoint; gathered table equal: {same}")  # fmt: skip
+    print(f"array, under fire: {dict(blows)}; complete after {attempts} submissions in "
+          f"{wall:.0f} s ({wall / (cells * cell / cores):.2f}); "
+          f"{len(folders)} entries for {cells} cells, "
+          f"{resumed} cells resumed; gathered table equal: {same}")  # fmt: skip
     print(f"processes left: {processes(fire)}")
 
 
