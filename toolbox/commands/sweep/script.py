@@ -204,17 +204,18 @@ def _sge(job: Job) -> list[str]:
         "#$ -V",
         "#$ -j y",
         "#$ -S /bin/bash",
-        f"#$ -o {job.logs}/$JOB_NAME-$JOB_ID_$TASK_ID.log",
+        f"#$ -o {job.logs}/$JOB_NAME-$JOB_ID.$TASK_ID.log",
         "#$ -r y",
     ]
-    lines.append(f"#$ -tc {job.parallel}" if job.parallel else "# -tc K would cap jobs at once")
+    if job.parallel:
+        lines.append(f"#$ -tc {job.parallel}")
     if job.cpus > 1:
-        lines.append(f"#$ -pe smp {job.cpus}  ")
+        lines.append(f"#$ -pe smp {job.cpus}")
     if job.partition:
         lines.append(f"#$ -q {job.partition}")
     lines += [f"#$ {text}" for text in job.directives]
     return [
-        *[line.rstrip() for line in lines],
+        *lines,
         *_ABOUT,
         "# h_vmem is per core; s_rt sends SIGUSR1 before h_rt kills.",
         f"exec {job.call('$((SGE_TASK_ID - 1))')}",
