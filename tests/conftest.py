@@ -48,7 +48,7 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, out: Path) -> Iterator[None]:
     """No option from outside, and nothing that a run sets for its process outlives a test."""
     before = dict(os.environ)
     for name in before:
-        if name.startswith(("TOOLBOX_", "SLURM_", "PBS_", "LSB_")):
+        if name.startswith(("TOOLBOX_", "SLURM_", "PBS_", "LSB_", "SGE_", "TMPDIR")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("TOOLBOX_OUT", str(out))
     monkeypatch.setattr(signals, "_asked", None)

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "toolbox"
 HEAVY = {"torch", "numpy", "scipy", "pandas", "matplotlib", "cvxpy", "plotext"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 LIGHT = [PACKAGE / "app.py", PACKAGE / "__main__.py", *PACKAGE.glob("studies/*/cli.py")]
-LIGHT += [path for path in PACKAGE.glob("commands/*.py")]
+LIGHT += [*PACKAGE.glob("commands/*.py"), *PACKAGE.glob("commands/sweep/*.py")]
 
 
 def test_the_import_contracts_hold():

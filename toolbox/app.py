@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -11,8 +10,9 @@ import typer
 
 import toolbox
 from toolbox.commands import cli as commands
+from toolbox.commands import sweep
 from toolbox.core.errors import ToolboxError
-from toolbox.core.studies import study_names
+from toolbox.core.studies import study_group, study_names
 
 
 def _version(value: bool) -> None:
@@ -45,10 +45,10 @@ def build() -> typer.Typer:
     ) -> None: ...
 
     for name in study_names():
-        cli = importlib.import_module(f"toolbox.studies.{name}.cli")
-        app.add_typer(cli.app, name=name, rich_help_panel="Studies")
+        app.add_typer(study_group(name), name=name, rich_help_panel="Studies")
     for name, shared in commands.SHARED.items():
         app.command(name, rich_help_panel="Shared commands")(shared)
+    app.add_typer(sweep.app, name="sweep", rich_help_panel="Shared commands")
     return app
 
 

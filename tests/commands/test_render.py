@@ -1,7 +1,6 @@
 import itertools
 import json
 import re
-import time
 
 import matplotlib
 import numpy as np
@@ -256,15 +255,13 @@ def test_every_kind_draws(kind, seeds, tmp_path):
 # -- size ------------------------------------------------------------------------------------------
 
 
-def test_large_tables_render_in_seconds(tmp_path):
+def test_a_large_table_makes_a_small_picture(tmp_path):
     step = np.arange(50_000)
     frame = pd.concat(
         pd.DataFrame({"step": step, "optimizer": name, "loss": 1 / (1 + step)}) for name in "abcde"
     )
-    start = time.perf_counter()
     figure, _ = render(frame, FigureSpec(**LINE, logy=True))
     (svg,) = save(figure, tmp_path / "big", ["svg"])
-    assert time.perf_counter() - start < 6  # about 1 s on a quiet core
     assert svg.stat().st_size < 2_000_000
 
 

@@ -66,7 +66,7 @@ print(json.dumps([pages, sorted(set(sys.modules) & {HEAVY!r})]))
                 assert f"[default: {param.text(param.default)}]" in page, (case, param.flag)
         for flag in (
             *("--preset", "--config", "--seed", "--repeats", "--device", "--threads"),
-            *("--out", "--force", "--json", "--quiet"),
+            *("--out", "--scratch", "--force", "--json", "--quiet"),
         ):
             assert flag in page, (case, flag)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import datetime
 import json
+import socket
 import subprocess
 
 import pytest
 
 import toolbox
 from toolbox.core import provenance
+
+HOST = socket.gethostname()
 
 
 def test_times_are_utc_and_sort_as_text():
@@ -38,12 +41,40 @@ def test_no_secret_of_the_environment_is_written(monkeypatch):
     assert '"OMP_NUM_THREADS": "3"' in text
 
 
-def test_the_job_of_a_scheduler_is_named(monkeypatch):
-    assert provenance.begin([], 1)["scheduler"] is None
-    monkeypatch.setenv("SLURM_JOB_ID", "42")
-    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "7")
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        (
+            {"SLURM_JOB_ID": "42", "SLURM_ARRAY_JOB_ID": "40", "SLURM_ARRAY_TASK_ID": "7",
+             "SLURM_RESTART_COUNT": "2", "SLURMD_NODENAME": "n1"},
+            ("slurm", "42", "40", "7", "2", "n1"),
+        ),
+        ({"SLURM_JOB_ID": "42"}, ("slurm", "42", "", "", "0", HOST)),
+        (
+            {"PBS_JOBID": "3[1].srv", "PBS_ARRAY_ID": "3[].srv", "PBS_ARRAY_INDEX": "1"},
+            ("pbs", "3[1].srv", "3[].srv", "1", "0", HOST),
+        ),
+        ({"PBS_JOBID": "3", "PBS_ARRAYID": "4"}, ("pbs", "3", "", "4", "0", HOST)),
+        (
+            {"JOB_ID": "9", "SGE_TASK_ID": "2", "RESTARTED": "1"},
+            ("sge", "9", "9", "2", "1", HOST),
+        ),
+        ({"JOB_ID": "9", "SGE_TASK_ID": "undefined"}, ("sge", "9", "", "", "0", HOST)),
+        ({"LSB_JOBID": "5", "LSB_JOBINDEX": "3"}, ("lsf", "5", "5", "3", "0", HOST)),
+        ({"LSB_JOBID": "5", "LSB_JOBINDEX": "0"}, ("lsf", "5", "", "", "0", HOST)),
+    ],
+)  # fmt: skip
+def test_the_job_of_a_scheduler_is_named(monkeypatch, environment, expected):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     scheduler = provenance.begin([], 1)["scheduler"]
-    assert (scheduler["kind"], scheduler["job"], scheduler["index"]) == ("slurm", "42", "7")
+    keys = ("kind", "job", "array", "index", "restarts", "node")
+    assert tuple(scheduler[key] for key in keys) == expected
+
+
+def test_without_a_scheduler_no_job_is_named(monkeypatch):
+    monkeypatch.setenv("JOB_ID", "9")  # other programs than Grid Engine set this
+    assert provenance.begin([], 1)["scheduler"] is None
 
 
 def test_a_strangers_repository_around_the_package_is_not_ours(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from annotated_types import Ge, Le
@@ -21,6 +21,9 @@ from toolbox.core import signals
 from toolbox.core.errors import ToolboxError, UsageError
 from toolbox.core.params import Param, params_of
 from toolbox.core.status import Status
+
+if TYPE_CHECKING:
+    from toolbox.core.execute import Request
 
 STUDY, BUDGET, REPRODUCIBILITY, OUTPUT = "Study", "Budget", "Reproducibility", "Output"
 SOURCES = {"COMMANDLINE": "flag", "ENVIRONMENT": "environment", "DEFAULT": "default"}
@@ -87,7 +90,7 @@ def _invoke(
     after: Callable[..., None] | None,
     display: tuple[str, ...],
 ) -> None:
-    from toolbox.core.execute import Request, execute, verdicts_of
+    from toolbox.core.execute import Request
 
     ctx: typer.Context = values.pop("ctx")
     option = {key: values.pop(key) for key in _CONTROLS}
@@ -100,30 +103,46 @@ def _invoke(
         origins=origins(ctx, values),
         preset=_layers(ctx)["preset_name"],
         out=option["out"],
-        device=_device(option["device"]),
+        device=checked_device(option["device"]),
         threads=option["threads"],
         force=option["force"],
         quiet=option["quiet"],
+        scratch=option["scratch"],
     )
+    perform(request, function, option["json"], after and (lambda path: after(path, **own)))
+
+
+def perform(
+    request: Request,
+    function: Callable[..., None],
+    as_json: bool = False,
+    show: Callable[[Path], None] | None = None,
+) -> None:
+    """Run what was asked for, unless it is there, and answer as every command does.
+
+    Errors: `ToolboxError` in all its kinds, also for a run that is there but diverged.
+    """
+    from toolbox.core.execute import execute, verdicts_of
+
+    study, name = request.study, request.command
     # The computation sees only what names the run; a display parameter cannot change a number.
-    record, there = execute(
-        request, lambda run: function(run, **{k: v for k, v in own.items() if k not in display})
-    )
+    own = {k: v for k, v in request.params.items() if k not in SHARED_PARAMS}
+    record, there = execute(request, lambda run: function(run, **own))
 
     def say(text: str) -> None:
-        if not option["quiet"]:
+        if not request.quiet:
             print(text, file=sys.stderr, flush=True)
 
     verdicts = [] if there or record.status is not Status.COMPLETE else verdicts_of(record)
     if there:
         say(f"already {record.status}; --force makes it again")
-    if verdicts and not option["quiet"]:
+    if verdicts and not request.quiet:
         from toolbox.core.show import verdict_table
 
         say(verdict_table(verdicts, stream=sys.stderr))
     if record.status is Status.COMPLETE:
         say(f"figures: toolbox plot {study} {name}    verdicts: toolbox verify {study} {name}")
-    if option["json"]:
+    if as_json:
         document = {
             "run": record.id,
             "folder": str(record.path),
@@ -133,8 +152,8 @@ def _invoke(
             "verdicts": [verdict.as_dict() for verdict in verdicts],
         }
         print(json.dumps(document, allow_nan=False))
-    elif after is not None:
-        after(record.path, **own)
+    elif show is not None:
+        show(record.path)
     else:
         print(record.path)
     if record.status is Status.DIVERGED:
@@ -143,7 +162,7 @@ def _invoke(
 
 # ---------------------------------------------------------------------------------- signature
 
-_CONTROLS = ("preset", "config", "device", "threads", "out", "force", "json", "quiet")
+_CONTROLS = ("preset", "config", "device", "threads", "out", "scratch", "force", "json", "quiet")
 
 
 def _signature(study: str, name: str, params: Mapping[str, Param]) -> inspect.Signature:
@@ -199,6 +218,7 @@ def _signature(study: str, name: str, params: Mapping[str, Param]) -> inspect.Si
             ],
         ),
         out_parameter(),
+        scratch_parameter(),
         _control("force", bool, False, "Make a run that is there again; lift cost guards.", OUTPUT),
         _control("json", bool, False, "Print one JSON object instead of the folder.", OUTPUT),
         _control("quiet", bool, False, "No progress and no messages; errors only.", OUTPUT),
@@ -219,6 +239,18 @@ def _environment(study: str, name: str, params: Mapping[str, Param]) -> str:
     first = next(iter(params.values()), SHARED_PARAMS["seed"])
     variable = f"TOOLBOX_{study}_{name}_{first.flag[2:]}".upper().replace("-", "_")
     return f"Every option can also be given in the environment, {first.flag} as {variable}."
+
+
+def scratch_parameter() -> inspect.Parameter:
+    """`--scratch DIR`, the same on every command that runs."""
+    option = typer.Option(
+        help="Fast local disk on which tables grow until a run is complete; by default $TMPDIR, "
+        "used where it is another file system than --out.",
+        rich_help_panel=OUTPUT,
+        envvar="TOOLBOX_SCRATCH",
+        metavar="DIR",
+    )
+    return _parameter("scratch", None, Annotated[Path | None, option])
 
 
 def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
@@ -271,7 +303,11 @@ def _flag_parser(param: Param) -> Callable[[Any], Any]:
     return parse
 
 
-def _device(name: str) -> str:
+def checked_device(name: str) -> str:
+    """A `--device` value, refused when it cannot name one.
+
+    Errors: `UsageError`.
+    """
     if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", name):
         raise UsageError(f"--device {name}: expected auto, cpu, cuda or cuda:N")
     return name

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolbox.core import atomic, claims, machine, provenance
+from toolbox.core import atomic, claims, machine, provenance, scratch
 from toolbox.core.errors import Diverged, Interrupted, TableError, ToolboxError, UsageError
 from toolbox.core.params import run_id
 from toolbox.core.run import Run
@@ -39,6 +39,7 @@ class Request:
     threads: int | None
     force: bool
     quiet: bool
+    scratch: Path | None = None
 
     @property
     def place(self) -> Place:
@@ -99,6 +100,12 @@ def _compute(request: Request, place: Place, experiment: Experiment) -> RunRecor
         **provenance.begin(sys.argv, threads),
     }
     folder = place.new_temporary()
+    tables: Path = folder
+    try:
+        tables = scratch.folder_for(folder, request.scratch)
+    except UsageError:
+        folder.rmdir()
+        raise
     run = Run(
         study=request.study,
         command=request.command,
@@ -108,7 +115,7 @@ def _compute(request: Request, place: Place, experiment: Experiment) -> RunRecor
         asked_device=request.device,
         force=request.force,
         quiet=request.quiet,
-        folder=folder,
+        folder=tables,
         checkpoint_path=place.checkpoint,
         manifest=manifest,
         say=lambda line: None if request.quiet else print(line, file=sys.stderr, flush=True),
@@ -127,6 +134,8 @@ def _compute(request: Request, place: Place, experiment: Experiment) -> RunRecor
         except Diverged as error:
             status, message = Status.DIVERGED, str(error)
         manifest["tables"] = run.close_tables()
+        if tables != folder:
+            scratch.bring_home(tables, folder)
         finished = finish(status, message)
         _write_json(folder / "run.json", finished)
         place.publish(folder, replace=request.force)
@@ -146,6 +155,8 @@ def _compute(request: Request, place: Place, experiment: Experiment) -> RunRecor
         if folder.exists():
             run.abandon_tables()
             shutil.rmtree(folder, ignore_errors=True)
+        if tables != folder:
+            shutil.rmtree(tables, ignore_errors=True)
     place.failure.unlink(missing_ok=True)
     place.checkpoint.unlink(missing_ok=True)
     there = read_manifest(place.final) or finished
@@ -158,6 +169,20 @@ def verdicts_of(record: RunRecord) -> list[claims.Verdict]:
     """The verdicts of one run alone; `toolbox verify` pools it with its siblings."""
     spec = load_command(record.study, record.command)
     return claims.judge(record.study, spec, record.params, lambda table: record.read(table, spec))
+
+
+def record_refusal(request: Request, message: str) -> None:
+    """Leave word that an experiment refused its parameters, where nobody reads its one line.
+
+    On a command line the user sees the sentence; of a cell in a job array only this remains.
+    """
+    place = request.place
+    place.command_folder.mkdir(parents=True, exist_ok=True)
+    params = {k: {"value": v, "origin": request.origins[k]} for k, v in request.params.items()}
+    about = {"id": place.id, "study": request.study, "command": request.command}
+    begun = provenance.begin(sys.argv, machine.default_threads())
+    manifest = {**about, "preset": request.preset, "params": params, **begun}
+    _record_failure(place, {**manifest, "status": Status.FAILED, "message": message})
 
 
 def _record_failure(place: Place, manifest: dict[str, Any]) -> None:

@@ -20,12 +20,27 @@ SCHEMA = 1
 _PACKAGES = ("numpy", "scipy", "pandas", "torch", "matplotlib", "typer")
 # An allow-list: an environment holds tokens and passwords.
 _ENVIRONMENT = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "PYTHONHASHSEED")
-_SCHEDULERS = {
-    "slurm": ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT"),
-    "pbs": ("PBS_JOBID", "PBS_ARRAY_ID", "PBS_ARRAY_INDEX", ""),
-    "sge": ("JOB_ID", "", "SGE_TASK_ID", "RESTARTED"),
-    "lsf": ("LSB_JOBID", "", "LSB_JOBINDEX", ""),
+# What names a job, its array, its place in it, and how often it was started again. Torque and PBS
+# Pro differ in the names of arrays; `JOB_ID` alone is too common a word to mean Grid Engine.
+_SCHEDULERS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "slurm": (
+        ("SLURM_JOB_ID",),
+        ("SLURM_ARRAY_JOB_ID",),
+        ("SLURM_ARRAY_TASK_ID",),
+        ("SLURM_RESTART_COUNT",),
+        ("SLURMD_NODENAME",),
+    ),
+    "pbs": (
+        ("PBS_JOBID",),
+        ("PBS_ARRAY_ID",),
+        ("PBS_ARRAY_INDEX", "PBS_ARRAYID"),
+        (),
+        (),
+    ),
+    "sge": (("JOB_ID",), ("JOB_ID",), ("SGE_TASK_ID",), ("RESTARTED",), ()),
+    "lsf": (("LSB_JOBID",), ("LSB_JOBID",), ("LSB_JOBINDEX",), (), ()),
 }
+_SIGNS = {"slurm": "SLURM_JOB_ID", "pbs": "PBS_JOBID", "sge": "SGE_TASK_ID", "lsf": "LSB_JOBID"}
 
 
 def now() -> str:
@@ -99,12 +114,26 @@ def _accelerator() -> str:
 
 
 def _scheduler() -> dict[str, str] | None:
-    for kind, (job, array, index, restarts) in _SCHEDULERS.items():
-        if job in os.environ:
-            names = {"job": job, "array": array, "index": index, "restarts": restarts}
-            found = {key: os.environ.get(name, "") for key, name in names.items() if name}
-            return {"kind": kind, **found}
+    """Kind, job, array, index, restarts and node; empty text where there is no such thing."""
+    for kind, names in _SCHEDULERS.items():
+        if _SIGNS[kind] not in os.environ:
+            continue
+        job, array, index, restarts, node = (_first(variables) for variables in names)
+        if index in ("", "undefined") or (kind == "lsf" and index == "0"):
+            array, index = "", ""  # a job that is no array
+        return {
+            "kind": kind,
+            "job": job,
+            "array": array,
+            "index": index,
+            "restarts": restarts or "0",
+            "node": node or socket.gethostname(),
+        }
     return None
+
+
+def _first(variables: tuple[str, ...]) -> str:
+    return next((os.environ[name] for name in variables if name in os.environ), "")
 
 
 def _git() -> dict[str, Any] | None:

@@ -1,12 +1,19 @@
 """Which studies are there: every folder of `toolbox/studies` with a study.yaml. No registry.
 
-Apart from `spec.py`, because help pages need the names and not the files' contents.
+The one place where a study's code is found by its name, at run time: the front door mounts the
+groups, a sweep runs one of their commands. Apart from `spec.py`, because help pages need the names
+and not the files' contents.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import typer
 
 from toolbox.core.errors import UsageError
 
@@ -25,6 +32,28 @@ def study_file(study: str) -> Path:
         if (folder / study / "study.yaml").is_file():
             return folder / study / "study.yaml"
     raise UsageError(f"no study {study!r}; the studies are {', '.join(study_names())}")
+
+
+def study_group(study: str) -> typer.Typer:
+    """The command group of a study, from its `cli.py` (which imports nothing heavy)."""
+    group: typer.Typer = importlib.import_module(f"toolbox.studies.{study}.cli").app
+    return group
+
+
+def registered(study: str, command: str) -> Callable[..., None]:
+    """The function that Typer calls for a command; `core.cli.command` gave it the attributes
+    `params`, `experiment` and `display`.
+
+    Errors: `UsageError` listing what there is.
+    """
+    from toolbox.core.spec import load_command
+
+    load_command(study, command)
+    for known in study_group(study).registered_commands:
+        if known.name == command and known.callback is not None:
+            found: Callable[..., Any] = known.callback
+            return found
+    raise UsageError(f"{study} {command} is in study.yaml but {study}/cli.py has no such command")
 
 
 def _folders() -> list[Path]:

@@ -1,0 +1,413 @@
+"""`toolbox sweep` as a user and as a job types it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from toolbox.commands.sweep.index import chosen, from_environment
+from toolbox.commands.sweep.options import megabytes, minutes, plain_name
+from toolbox.core.errors import UsageError
+
+ROOT = Path(__file__).parents[2]
+TOSS = "command: coin toss\naxes: {tosses: [100, 200, 300]}\n"
+MIXED = "command: coin train\nfixed: {steps: 40, optimizer: sgd}\naxes: {lr: [0.1, 1.0e+38, 0.2]}\n"
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text=TOSS):
+        path = tmp_path / "grid.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+# ----------------------------------------------------------------------------------------- index
+
+
+@pytest.mark.parametrize(
+    ("environment", "index"),
+    [
+        ({}, None),
+        ({"SLURM_ARRAY_TASK_ID": "0"}, 0),
+        ({"TOOLBOX_INDEX": "4", "SLURM_ARRAY_TASK_ID": "2"}, 4),
+        ({"PBS_ARRAY_INDEX": "7"}, 7),
+        ({"PBS_ARRAYID": "7"}, 7),
+        ({"SGE_TASK_ID": "undefined"}, None),
+        ({"SGE_TASK_ID": "1"}, 0),
+        ({"LSB_JOBINDEX": "0"}, None),
+        ({"LSB_JOBINDEX": "3"}, 2),
+        ({"TOOLBOX_INDEX": "", "SGE_TASK_ID": "9"}, 8),
+    ],
+)
+def test_the_index_is_read_as_each_scheduler_writes_it(environment, index):
+    found = from_environment(environment)
+    assert (found and found[0]) == index
+
+
+@pytest.mark.parametrize(
+    "environment", [{"SGE_TASK_ID": "0"}, {"TOOLBOX_INDEX": "-1"}, {"PBS_ARRAY_INDEX": "1-2"}]
+)
+def test_an_index_that_is_none_names_its_variable(environment):
+    with pytest.raises(UsageError, match=next(iter(environment))):
+        from_environment(environment)
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 20])
+@pytest.mark.parametrize("parts", [1, 3, 7, 30])
+def test_shards_are_a_partition(size, parts):
+    shards = [chosen(size, None, f"{part}/{parts}") for part in range(parts)]
+    assert sorted(i for shard in shards for i in shard) == list(range(size))
+    assert all(i % parts == part for part, shard in enumerate(shards) for i in shard)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--index", 3), ("--index", -1), ("--index", "x"), ("--shard", "3/3"), ("--shard", "1"),
+     ("--shard", "0/0"), ("--index", 0, "--shard", "0/2")],
+)  # fmt: skip
+def test_a_place_outside_the_grid_is_refused(cli, file, flags, out):
+    result = cli("sweep", "run", file(), *flags)
+    assert result.code == 2
+    assert flags[0] in result.stderr
+    assert not out.exists()
+
+
+def test_an_index_out_of_range_says_the_size_and_an_empty_shard_exits_0(cli, file, monkeypatch):
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    assert (
+        "SLURM_ARRAY_TASK_ID 3: the sweep has 3 cells, 0 to 2" in cli("sweep", "run", file()).stderr
+    )
+    result = cli("sweep", "run", file(), "--shard", "4/5")
+    assert result.code == 0
+    assert "empty" in result.stdout
+
+
+# ------------------------------------------------------------------------------------------- run
+
+
+def test_the_array_index_picks_the_cell_and_is_not_the_seed(cli, file, monkeypatch, out):
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    folder = cli("sweep", "run", file()).folder
+    params = json.loads((folder / "run.json").read_text())["params"]
+    assert params["tosses"] == {"value": 200, "origin": "sweep"}
+    assert params["seed"]["value"] > 1
+    monkeypatch.delenv("SLURM_ARRAY_TASK_ID")
+    plan = json.loads(cli("sweep", "plan", file(), "--json").stdout)["cells"]
+    assert [cell["state"] for cell in plan] == ["missing", "complete", "missing"]
+    assert plan[1]["path"] == str(folder)
+    assert cli("sweep", "plan", file(), "--count").stdout == "3\n"
+
+
+def test_one_diverging_cell_stops_no_other_and_jobs_change_no_number(shell, file, tmp_path):
+    tables = []
+    for jobs in (1, 3):
+        out = tmp_path / str(jobs)
+        result = shell(
+            "sweep", "run", file(MIXED), "--jobs", jobs, "--threads", 1, TOOLBOX_OUT=str(out)
+        )
+        assert result.code == 1
+        assert result.stdout == "2 complete, 1 diverged\n"
+        assert "cell 1 (lr=1e+38)" in result.stderr
+        tables.append({p.parent.name: p.read_bytes() for p in out.glob("*/*/*/curve.csv")})
+        again = shell("sweep", "run", file(MIXED), TOOLBOX_OUT=str(out))
+        assert (again.code, again.stdout) == (1, result.stdout)
+        assert "0 to run" in again.stderr
+    assert tables[0] == tables[1]
+    assert len(tables[0]) == 3
+
+
+def test_a_cell_that_refuses_its_parameters_is_failed_with_its_line(cli, shell, file):
+    path = file("command: coin toss\naxes: {sides: [[a, b], [one]]}\n")
+    assert shell("sweep", "run", path).code == 1
+    status = cli("sweep", "status", path)
+    assert status.code == 1
+    assert "failed: --sides one: a coin has two sides" in status.stdout
+    assert "1 complete, 1 failed" in status.stdout
+    assert cli("sweep", "run", path, "--index", 1).code == 2
+
+
+def children(pid: int) -> list[int]:
+    """The processes of the cells: the children of the fork server, which is a child of `pid`."""
+
+    def of(parent):
+        return [
+            int(p) for task in Path(f"/proc/{parent}/task").glob("*")
+            for p in (task / "children").read_text().split()
+        ]  # fmt: skip
+
+    return [cell for server in of(pid) for cell in of(server)]
+
+
+SLOW = "command: coin train\nfixed: {steps: 60, pause: 0.05}\naxes: {lr: [0.1, 0.2]}\n"
+
+
+@pytest.fixture
+def started(file, out):
+    """`sweep run` in two workers, both at work."""
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "tests" / "toy_toolbox.py"), "sweep", "run", str(file(SLOW)),
+         "--jobs", "2", "--threads", "1"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    end = time.monotonic() + 60
+    while len([p for p in out.glob("*/*/.tmp-*/curve.csv") if p.stat().st_size > 500]) < 2:
+        # A row is buffered, so the file shows nothing; both folders and a second are enough.
+        if len(list(out.glob("*/*/.tmp-*/curve.csv"))) == 2:
+            time.sleep(0.5)
+            break
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+def test_a_killed_cell_takes_nobody_with_it_and_goes_on_at_the_next_call(
+    started, shell, file, cli, out, tmp_path
+):
+    os.kill(children(started.pid)[0], signal.SIGKILL)
+    stdout, stderr = started.communicate(timeout=60)
+    assert started.returncode == 75
+    assert stdout == "1 complete, 1 missing\n"
+    assert "killed by SIGKILL" in stderr
+    assert "an attempt was killed" in cli("sweep", "status", file(SLOW)).stdout
+    assert shell("sweep", "run", file(SLOW), "--threads", 1).stdout == "2 complete\n"
+    reference = tmp_path / "reference"
+    shell("sweep", "run", file(SLOW), "--jobs", 1, "--threads", 1, TOOLBOX_OUT=str(reference))
+    for path in reference.glob("*/*/*/curve.csv"):
+        assert (out / path.relative_to(reference)).read_bytes() == path.read_bytes()
+
+
+def test_a_stop_is_handed_on_to_the_cells_which_checkpoint(started, cli, file, out):
+    started.send_signal(signal.SIGTERM)
+    stdout, stderr = started.communicate(timeout=60)
+    assert started.returncode == 75, stderr
+    assert stdout == "2 interrupted\n"
+    assert len(list(out.glob("*/*/*.checkpoint"))) == 2
+    assert not list(out.glob("*/*/.tmp-*"))
+
+
+def test_a_damaged_cell_is_made_again(cli, file):
+    folder = cli("sweep", "run", file(), "--index", 0).folder
+    whole = (folder / "counts.csv").read_bytes()
+    (folder / "counts.csv").write_bytes(whole[:-3])
+    assert cli("sweep", "status", file()).stdout.count("corrupt") == 2
+    result = cli("sweep", "run", file(), "--index", 0)
+    assert "cell 0 is made again" in result.stderr
+    assert (folder / "counts.csv").read_bytes() == whole
+
+
+# ---------------------------------------------------------------------------------------- gather
+
+
+@pytest.fixture
+def done(cli, file):
+    for index in range(3):
+        cli("sweep", "run", file(), "--index", index)
+    return file()
+
+
+def test_gather_writes_every_cell_in_order(cli, done, out, tmp_path):
+    frame = pd.read_csv(io.StringIO(cli("sweep", "gather", done).stdout))
+    assert list(frame)[:5] == ["cell", "run", "tosses", "seed", "repeat"]
+    assert list(frame["cell"]) == [0, 0, 1, 1, 2, 2]
+    assert (frame.groupby("cell")["count"].sum() == [100, 200, 300]).all()
+    table = tmp_path / "sub" / "all.csv"
+    assert cli("sweep", "gather", done, "--out", table, "--runs", out).stdout == f"{table}\n"
+    assert table.read_text() == cli("sweep", "gather", done).stdout
+    pytest.importorskip("pyarrow")
+    parquet = tmp_path / "all.parquet"
+    assert cli("sweep", "gather", done, "--out", parquet).code == 0
+    pd.testing.assert_frame_equal(pd.read_parquet(parquet), frame, check_dtype=False)
+
+
+def test_gather_names_the_missing_and_the_corrupt_and_writes_nothing(cli, done, out, tmp_path):
+    folders = [
+        out / "coin" / "toss" / cell["run"]
+        for cell in json.loads(cli("sweep", "plan", done, "--json").stdout)["cells"]
+    ]
+    for path in folders[0].iterdir():
+        path.unlink()
+    folders[0].rmdir()
+    # The size is right, the content is not: only reading the table shows it.
+    text = (folders[1] / "counts.csv").read_text()
+    (folders[1] / "counts.csv").write_text(text.replace("head", "haed"))
+    table = tmp_path / "all.csv"
+    result = cli("sweep", "gather", done, "--out", table)
+    assert result.code == 1
+    assert "1 missing:\n  cell 0" in result.stderr
+    assert "1 corrupt:\n  cell 1" in result.stderr
+    assert not table.exists()
+    assert cli("sweep", "gather", done, "--out", table, "--allow-partial").code == 0
+    assert set(pd.read_csv(table)["cell"]) == {2}
+
+
+def test_gather_refuses_mixed_schemas_even_in_part(cli, done, out):
+    folder = next((out / "coin" / "toss").iterdir())
+    manifest = json.loads((folder / "run.json").read_text())
+    old = (folder / "counts.csv").read_text().replace("share", "ratio")
+    (folder / "counts.csv").write_text(old)
+    (folder / "run.json").write_text(json.dumps(manifest))
+    result = cli("sweep", "gather", done, "--allow-partial")
+    assert result.code == 1
+    assert "mixed schemas" in result.stderr
+    assert "ratio" in result.stderr
+
+
+@pytest.mark.parametrize("flags", [("--out", "x.txt"), ("--table", "curve")])
+def test_gather_refuses_what_it_cannot_do(cli, done, flags):
+    result = cli("sweep", "gather", done, *flags)
+    assert result.code == 2
+    assert flags[0] in result.stderr
+
+
+# --------------------------------------------------------------------------------------- scripts
+
+
+@pytest.mark.parametrize("scheduler", ["slurm", "pbs", "sge", "lsf"])
+def test_a_printed_script_runs_its_cell(cli, file, scheduler, tmp_path, out):
+    """Under bash, with what the scheduler would set; the flags themselves nobody reads here."""
+    path = file("command: gd schedule\naxes: {T: [5, 6, 7]}\n")
+    text = cli("sweep", "script", path, "--scheduler", scheduler, "--parallel", 2).stdout
+    script = tmp_path / "job.sh"
+    script.write_text(text)
+    place = {
+        "slurm": {"SLURM_ARRAY_TASK_ID": "2", "SLURM_JOB_ID": "1"},
+        "pbs": {"PBS_ARRAY_INDEX": "2", "PBS_O_WORKDIR": str(tmp_path), "PBS_JOBID": "1[2]"},
+        "sge": {"SGE_TASK_ID": "3", "JOB_ID": "1"},
+        "lsf": {"LSB_JOBINDEX": "3", "LSB_JOBID": "1"},
+    }[scheduler]
+    environment = {k: v for k, v in os.environ.items() if k != "TOOLBOX_OUT"}
+    done = subprocess.run(
+        ["bash", str(script)], env={**environment, **place}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    (manifest,) = out.glob("*/*/*/run.json")
+    written = json.loads(manifest.read_text())
+    assert written["params"]["T"]["value"] == 7
+    assert written["scheduler"]["kind"] == scheduler
+    assert written["scheduler"]["index"] == next(iter(place.values()))
+    assert (out / "logs").is_dir()
+
+
+def test_what_is_asked_of_a_script_stands_in_it(cli, file):
+    flags = ("--time", "1-02:00:00", "--mem", "8G", "--cpus", 4, "--parallel", 5)
+    flags += ("--partition", "long", "--warn", 300, "--shards", 2, "--directive=--gres=gpu:1")
+    text = cli("sweep", "script", file(), *flags).stdout
+    for line in (
+        "#SBATCH --array=0-1%5", "#SBATCH --time=26:00:00", "#SBATCH --mem=8192M",
+        "#SBATCH --cpus-per-task=4", "#SBATCH --signal=B:USR1@300", "#SBATCH --partition=long",
+        "#SBATCH --open-mode=append", "#SBATCH --gres=gpu:1",
+    ):  # fmt: skip
+        assert line in text.splitlines()
+    assert text.splitlines()[-1].startswith("exec ")
+    assert text.splitlines()[-1].endswith("--threads 4 --shard $SLURM_ARRAY_TASK_ID/2")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("90", 90), ("1:30:00", 90), ("1-00:00:00", 1440), ("2:30", 3), ("00:00:01", 1)],
+)
+def test_time_limits(text, expected):
+    assert minutes(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "0", "-5", "1h", "1:2:3:4", "::"])
+def test_what_is_no_time_limit(text):
+    with pytest.raises(UsageError, match="--time"):
+        minutes(text)
+
+
+def test_sizes_and_names():
+    assert [megabytes(text) for text in ("500M", "4G", "1gb")] == [500, 4096, 1024]
+    for text in ("", "0M", "4", "4T", "-1G"):
+        with pytest.raises(UsageError, match="--mem"):
+            megabytes(text)
+    assert [plain_name(text) for text in ("a-b", "1st", "x" * 30)] == ["a_b", "s_1st", "x" * 15]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--warn", 120, "--time", 2), "--warn"),
+        (("--mem", "4"), "--mem"),
+        (("--time", "x"), "--time"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("verb", ["script", "submit"])
+def test_limits_that_cannot_be_are_refused(cli, file, verb, flags, said):
+    result = cli("sweep", verb, file(), *flags)
+    assert result.code == 2
+    assert said in result.stderr
+
+
+# ---------------------------------------------------------------------------------------- submit
+
+
+def test_submit_here_runs_what_is_missing_in_the_background(shell, cli, file):
+    pytest.importorskip("submitit")
+    path = file("command: gd schedule\naxes: {T: [5, 6, 7]}\n")
+    cli("sweep", "run", path, "--index", 1)
+    result = shell("sweep", "submit", path, "--local", "--parallel", 1)
+    assert result.code == 0, result.stderr
+    assert result.stdout.strip().isdecimal()
+    assert "submitted 2 cells in 1 jobs" in result.stderr
+    end = time.monotonic() + 60
+    while cli("sweep", "status", path).code != 0:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    assert cli("sweep", "submit", path).stdout == "nothing to submit\n"
+
+
+def test_submit_without_slurm_says_what_else_there_is(cli, file, monkeypatch, tmp_path):
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = cli("sweep", "submit", file())
+    assert result.code == 2
+    assert "--local" in result.stderr
+
+
+# -------------------------------------------------------------------------------------- examples
+
+
+@pytest.mark.parametrize(
+    ("script", "place"),
+    [
+        ("slurm_seeds.sh", {"SLURM_ARRAY_TASK_ID": "5"}),
+        ("pbs_seeds.sh", {"PBS_ARRAY_INDEX": "5", "PBS_O_WORKDIR": "."}),
+        ("pbs_seeds.sh", {"PBS_ARRAYID": "5", "PBS_O_WORKDIR": "."}),
+        ("sge_seeds.sh", {"SGE_TASK_ID": "5"}),
+    ],
+)
+def test_the_example_scripts_run(script, place, tmp_path, out):
+    toolbox = tmp_path / "toolbox"
+    toolbox.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT}/tests/toy_toolbox.py "$@"\n')
+    toolbox.chmod(0o755)
+    environment = {**os.environ, **place, "COMMAND": "coin toss"}
+    environment["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
+    words = ["coin", "toss"] if script.startswith("slurm") else []
+    done = subprocess.run(
+        ["bash", str(ROOT / "examples" / script), *words],
+        env=environment, cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    written = json.loads((Path(done.stdout.strip()) / "run.json").read_text())
+    assert written["params"]["seed"]["value"] == 5
+
+
+@pytest.mark.parametrize("name", ["stepsizes.yaml", "seeds.yaml"])
+def test_the_example_sweeps_are_valid(cli, name):
+    assert cli("sweep", "plan", ROOT / "examples" / name).code == 0

@@ -1,0 +1,200 @@
+"""`toolbox sweep gather`: one tidy table of all complete cells."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from toolbox.commands.cli import OUT
+from toolbox.commands.sweep.options import File
+from toolbox.core import atomic
+from toolbox.core.errors import TableError, ToolboxError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from toolbox.core.store import RunRecord
+    from toolbox.core.sweep.grid import Cell, Sweep
+
+_SHOWN = 10
+
+
+def command(
+    file: File,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="The table to write, .csv or .parquet; by default CSV on stdout.",
+            metavar="X.csv",
+            show_envvar=False,
+        ),
+    ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option(help="Which table of the command; by default its only one.", metavar="NAME"),
+    ] = None,
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Write what there is, and exit 0.")
+    ] = False,
+    runs: Annotated[
+        Path, typer.Option("--runs", help="Where runs live.", envvar="TOOLBOX_OUT", metavar="DIR")
+    ] = OUT,
+) -> None:
+    """Write one table of all complete cells, in their order: cell, run, the axes, the columns.
+
+    Missing and corrupt cells are named and exit 1, unless --allow-partial.
+
+    Example: toolbox sweep gather FILE.yaml --out all.csv
+    """
+    from toolbox.core.sweep.grid import load_sweep
+
+    if out is not None and out.suffix not in (".csv", ".parquet"):
+        raise UsageError(f"--out {out}: expected a name that ends in .csv or .parquet")
+    if out is not None and out.suffix == ".parquet":
+        _need_pyarrow()
+    sweep = load_sweep(file)
+    name = _table(sweep, table)
+    there, absent = _sorted_out(sweep, runs)
+    _same_schema(there, name)
+    frames, corrupt = _read(sweep, there, name)
+    for word, found in (("missing", absent), ("corrupt", corrupt)):
+        _report(sweep, word, found)
+    incomplete = bool(absent or corrupt)
+    if not frames or (incomplete and not allow_partial):
+        raise ToolboxError(
+            f"{len(frames)} of {len(sweep.cells)} cells are complete; "
+            + ("run the others (toolbox sweep run) or " if frames else "run them first")
+            + ("write what there is with --allow-partial" if frames else "")
+        )
+    import pandas as pd
+
+    whole = pd.concat(frames, ignore_index=True)
+    if out is None:
+        sys.stdout.write(whole.to_csv(index=False, lineterminator="\n"))
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic.replacing(out) as handle:
+        if out.suffix == ".csv":
+            handle.write(whole.to_csv(index=False, lineterminator="\n").encode())
+        else:
+            whole.to_parquet(handle, index=False)
+    print(out)
+
+
+def _table(sweep: Sweep, asked: str | None) -> str:
+    names = list(sweep.spec.tables)
+    if asked is None and len(names) == 1:
+        return names[0]
+    if asked not in names:
+        said = f"--table {asked}" if asked else "--table"
+        raise UsageError(
+            f"{said}: {sweep.study} {sweep.command} writes {', '.join(names)}; name one"
+        )
+    return asked
+
+
+def _sorted_out(
+    sweep: Sweep, runs: Path
+) -> tuple[list[tuple[Cell, RunRecord]], list[tuple[Cell, str]]]:
+    """The complete cells with their records, and the others with their state."""
+    from toolbox.core import store
+    from toolbox.core.status import Status
+    from toolbox.core.sweep.state import COMPLETE, CORRUPT, states
+
+    there, absent = [], []
+    for one in states(sweep, runs):
+        folder = runs / sweep.study / sweep.command / one.cell.id
+        manifest = store.read_manifest(folder)
+        # A damaged table is read all the same: reading it says what is wrong with it.
+        if one.state in (COMPLETE, CORRUPT) and manifest and manifest["status"] == COMPLETE:
+            record = store.RunRecord(
+                sweep.study, sweep.command, one.cell.id, Status.COMPLETE, folder, manifest
+            )
+            there.append((one.cell, record))
+        else:
+            absent.append((one.cell, f"{one.state} {one.message}".strip()))
+    return there, absent
+
+
+def _same_schema(there: list[tuple[Cell, RunRecord]], table: str) -> None:
+    """Refuse cells whose tables do not have the same columns.
+
+    Errors: `ToolboxError` naming a cell of each kind.
+    """
+    kinds: dict[tuple[int, str], list[int]] = defaultdict(list)
+    for cell, record in there:
+        path = record.path / f"{table}.csv"
+        if path.is_file():
+            with path.open(encoding="utf-8", errors="replace") as handle:
+                header = handle.readline().rstrip("\n")
+            # A table cut inside its header is corrupt, which reading it will say.
+            if path.stat().st_size == record.manifest["tables"].get(table, {}).get("bytes"):
+                kinds[record.manifest["schema"], header].append(cell.index)
+    if len(kinds) > 1:
+        shown = "; ".join(
+            f"cell {cells[0]} and {len(cells) - 1} more: schema {schema}, columns {header}"
+            for (schema, header), cells in kinds.items()
+        )
+        raise ToolboxError(
+            f"mixed schemas, made by different versions: {shown}; make the older again with --force"
+        )
+
+
+def _read(
+    sweep: Sweep, there: list[tuple[Cell, RunRecord]], table: str
+) -> tuple[list[pd.DataFrame], list[tuple[Cell, str]]]:
+
+    frames, corrupt = [], []
+    for cell, record in there:
+        try:
+            frame = record.read(table, sweep.spec)
+        except TableError as error:
+            corrupt.append((cell, str(error)))
+            continue
+        except ValueError as error:  # a cell that pandas cannot read as its declared type
+            corrupt.append((cell, str(error)))
+            continue
+        columns = {"cell": cell.index, "run": cell.id, **_place(sweep, cell)}
+        for position, (name, value) in enumerate(columns.items()):
+            frame.insert(position, name, value)
+        frames.append(frame)
+    return frames, corrupt
+
+
+def _place(sweep: Sweep, cell: Cell) -> dict[str, Any]:
+    """The cell's place on the axes, a column each; one that the table has gets `cell_` before."""
+    taken = {c for t in sweep.spec.tables.values() for c in t.all_columns} | {"cell", "run"}
+    place = {}
+    for name, value in cell.point.items():
+        if name == "seed":
+            continue  # every table has it
+        shown = sweep.text(name, value) if isinstance(value, tuple) else value
+        place[f"cell_{name}" if name in taken else name] = shown
+    return place
+
+
+def _report(sweep: Sweep, word: str, found: list[tuple[Cell, str]]) -> None:
+    if not found:
+        return
+    print(f"{len(found)} {word}:", file=sys.stderr)
+    for cell, reason in found[:_SHOWN]:
+        print(f"  cell {cell.index} {cell.id} ({sweep.label(cell)}): {reason}", file=sys.stderr)
+    if len(found) > _SHOWN:
+        print(
+            f"  ... and {len(found) - _SHOWN} more: toolbox sweep status {sweep.file}",
+            file=sys.stderr,
+        )
+
+
+def _need_pyarrow() -> None:
+    import importlib.util
+
+    if importlib.util.find_spec("pyarrow") is None:
+        raise UsageError(
+            "--out .parquet needs pyarrow: pip install 'toolbox[parquet]', or write .csv"
+        )

@@ -1,0 +1,61 @@
+"""`toolbox sweep plan`: the cells, before anything runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from toolbox.commands.cli import OUT
+from toolbox.commands.sweep.options import File, Json, Out
+from toolbox.core.show import draw
+
+
+def command(
+    file: File,
+    count: Annotated[
+        bool, typer.Option("--count", help="Print the number of cells alone.")
+    ] = False,
+    as_json: Json = False,
+    out: Out = OUT,
+) -> None:
+    """Print the cells with their run ids, which of them are there, and how many.
+
+    Example: toolbox sweep plan FILE.yaml
+    """
+    from toolbox.core.sweep.grid import load_sweep
+    from toolbox.core.sweep.state import count as counted
+    from toolbox.core.sweep.state import states
+
+    sweep = load_sweep(file)
+    if count:
+        print(len(sweep.cells))
+        return
+    found = states(sweep, out)
+    if as_json:
+        cells = [
+            {
+                "index": one.cell.index,
+                "run": one.cell.id,
+                "path": str(out / sweep.study / sweep.command / one.cell.id),
+                "params": one.cell.params,
+                "state": one.state,
+            }
+            for one in found
+        ]
+        print(json.dumps({"study": sweep.study, "command": sweep.command, "cells": cells}))
+        return
+    rows = [
+        (
+            str(one.cell.index),
+            one.cell.id,
+            sweep.label(one.cell),
+            str(one.cell.params["seed"]),
+            one.state,
+        )
+        for one in found
+    ]
+    print(draw(("cell", "run", "differs in", "seed", "state"), rows, sys.stdout))
+    print(f"{sweep.study} {sweep.command}: {len(found)} cells, {counted(found)}")
