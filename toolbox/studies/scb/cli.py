@@ -141,7 +141,7 @@ def stages(
     ] = (0.25, 0.5, 1, 2, 4, 8, 16, 24, 32, 48, 64, 128),
     draws: Annotated[
         int, typer.Option(help="Independent stage ones per point of phase 1."), Ge(2), Le(100_000)
-    ] = 400,
+    ] = 2000,
     target: Annotated[
         float, typer.Option(help="Correlation at which phase 1 ends."), Gt(0), Lt(1)
     ] = 0.9,

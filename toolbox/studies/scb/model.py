@@ -9,6 +9,7 @@ A : (N, T, C) with A[k] = a^(k), V : (C, N, N). Steps change both in place.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,13 +26,10 @@ ROUNDING = 0.2
 
 @dataclass(frozen=True)
 class Forward:
-    """H (C, N, B) = X a^(k), residuals r (C, N, B) = V H - e_o, and how the tokens were laid out:
-    `slots` (B, T) for one configuration, `rows` (B, N - 1, T) for a grid."""
+    """H (C, N, B) = X a^(k) and the residuals r (C, N, B) = V H - e_o."""
 
     H: Floats
     r: Floats
-    slots: Ints | None = None
-    rows: Attention | None = None
 
 
 def start(task: Task, C: int = 1, dtype: Any = np.float64) -> tuple[Floats, Attention]:
@@ -40,33 +38,23 @@ def start(task: Task, C: int = 1, dtype: Any = np.float64) -> tuple[Floats, Atte
     return V, np.full((task.N, task.T, C), 1.0 / task.T, dtype=dtype)
 
 
-def indicators(batch: Batch, N: int, dtype: Any) -> Attention:
-    """One-hot rows of the first N - 1 tokens, (B, N - 1, T); the last is one minus the others."""
-    rows = np.empty((batch.B, N - 1, batch.X.shape[1]), dtype=dtype)
-    for token in range(N - 1):
-        np.equal(batch.X, token, out=rows[:, token], casting="unsafe")
-    return rows
-
-
 def forward(V: Floats, A: Attention, batch: Batch) -> Forward:
     """The mixed contexts and residuals of every sample under every configuration."""
     N, T, C = A.shape
     H = np.empty((C, N, batch.B))
-    slots = rows = None
-    if C == 1:  # counting by token id beats a product for a single configuration
-        slots = np.arange(batch.B)[:, None] * N + batch.X
-        weights = A[batch.last, :, 0]
-        H[0] = np.bincount(slots.ravel(), weights.ravel(), batch.B * N).reshape(batch.B, N).T
+    if counts_tokens(N, C):
+        for k, mine, slots in _slots(batch, N):
+            weights = np.broadcast_to(A[k, :, 0], slots.shape).ravel()
+            counted = np.bincount(slots.ravel(), weights, slots.shape[0] * N)
+            H[0, :, mine] = counted.reshape(-1, N)
     else:
-        rows = indicators(batch, N, A.dtype)
-        ones = np.ones(T, dtype=A.dtype)
-        for k, mine in _groups(batch):
-            seen = rows[mine].reshape(-1, T) @ A[k]
-            H[:, : N - 1, mine] = seen.reshape(-1, N - 1, C).transpose(2, 1, 0)
-            H[:, N - 1, mine] = (ones @ A[k])[:, None] - H[:, : N - 1, mine].sum(axis=1)
+        for k, mine, rows in _indicators(batch, A.shape, A.dtype):
+            seen = rows @ A[k]
+            H[:, : N - 1, mine] = seen[:-1].reshape(-1, N - 1, C).transpose(2, 1, 0)
+            H[:, N - 1, mine] = seen[-1][:, None] - H[:, : N - 1, mine].sum(axis=1)
     r = V @ H
     r[:, batch.out, np.arange(batch.B)] -= 1.0
-    return Forward(H, r, slots, rows)
+    return Forward(H, r)
 
 
 def value_gradient(f: Forward) -> Floats:
@@ -75,28 +63,93 @@ def value_gradient(f: Forward) -> Floats:
     return gradient
 
 
-def attention_gradient(
+def attention_gradients(
     V: Floats, f: Forward, batch: Batch, shape: tuple[int, ...], factor: Floats, dtype: Any
-) -> Attention:
-    """factor[k, c] times the batch mean of (V^T r)[x_t] over samples of last token k, (N, T, C).
+) -> Iterator[tuple[int, Attention]]:
+    """(k, factor[k] times the gradient in a^(k)), (T, C), one last token after the other.
 
+    The gradient is the batch mean of (V^T r)[x_t] over the samples that end in k.
     factor : (N, C); 1 gives the gradient, 1 / mu_k the preconditioned one
     """
     N, T, C = shape
-    gradient = np.zeros(shape, dtype=dtype)
     back = V.swapaxes(1, 2) @ f.r / batch.B  # (C, N, B)
-    if f.slots is not None:
-        spread = back[0].T.ravel()[f.slots]  # (B, T)
-        for k, mine in _groups(batch):
-            gradient[k, :, 0] = factor[k, 0] * spread[mine].sum(axis=0)
-        return gradient
-    assert f.rows is not None
-    for k, mine in _groups(batch):
+    gradient = np.zeros((T, C), dtype=dtype)
+    reached, used = 0, False
+    counting = counts_tokens(N, C)
+    parts = _slots(batch, N) if counting else _indicators(batch, shape, dtype)
+    for k, mine, layout in parts:
+        while reached < k:  # hand out what is complete, zeros for tokens that end no sample
+            yield reached, gradient
+            gradient = np.zeros((T, C), dtype=dtype)
+            reached, used = reached + 1, False
         part = back[:, :, mine] * factor[k][:, None, None]
-        lifts = (part[:, : N - 1] - part[:, N - 1 :]).transpose(2, 1, 0).reshape(-1, C)
-        np.matmul(f.rows[mine].reshape(-1, T).T, lifts.astype(dtype), out=gradient[k])
-        gradient[k] += part[:, N - 1].sum(axis=1).astype(dtype)
-    return gradient
+        if counting:
+            gradient[:, 0] += part[0].T.ravel()[layout].sum(axis=0)
+            continue
+        lifts = np.empty((layout.shape[0], C), dtype=dtype)
+        lifted = part[:, : N - 1] - part[:, N - 1 :]
+        lifts[:-1] = lifted.transpose(2, 1, 0).reshape(-1, C)
+        lifts[-1] = part[:, N - 1].sum(axis=1)
+        if used:
+            gradient += layout.T @ lifts
+        else:
+            np.matmul(layout.T, lifts, out=gradient)
+        used = True
+    while reached < N:
+        yield reached, gradient
+        gradient = np.zeros((T, C), dtype=dtype)
+        reached += 1
+
+
+def attention_gradient(
+    V: Floats, f: Forward, batch: Batch, shape: tuple[int, ...], factor: Floats, dtype: Any
+) -> Attention:
+    """The same for all last tokens, (N, T, C)."""
+    return np.stack([g for _, g in attention_gradients(V, f, batch, shape, factor, dtype)])
+
+
+COUNTING = 8
+"""From this many tokens on counting token ids beats products with indicators (one configuration)."""
+CHUNK = 2**18  # numbers that stay in the cache; a grid has larger products to win from
+
+
+def counts_tokens(N: int, C: int) -> bool:
+    """Whether sums over positions are counted by token id; else they are small products."""
+    return C == 1 and N > COUNTING
+
+
+def _slots(batch: Batch, N: int) -> Iterator[tuple[int, slice, Ints]]:
+    """(last token, its rows, row N + token of every position) in pieces of bounded size."""
+    for k, mine in _pieces(batch, CHUNK // batch.X.shape[1]):
+        X = batch.X[mine]
+        yield k, mine, np.arange(X.shape[0])[:, None] * N + X
+
+
+def _indicators(
+    batch: Batch, shape: tuple[int, ...], dtype: Any
+) -> Iterator[tuple[int, slice, Attention]]:
+    """(last token, its rows, indicators) in pieces of bounded size.
+
+    indicators : (m (N - 1) + 1, T), the first N - 1 tokens of each sample, and a row of ones: the
+    last token's indicator is the ones minus the others, and needs no product of its own
+    """
+    N, T, C = shape
+    limit = CHUNK if C == 1 else 16 * CHUNK
+    for k, mine in _pieces(batch, limit // (T * (N - 1))):
+        X = batch.X[mine]
+        rows = np.empty((X.shape[0] * (N - 1) + 1, T), dtype=dtype)
+        for token in range(N - 1):
+            rows[token : -1 : N - 1] = X == token
+        rows[-1] = 1
+        yield k, mine, rows
+
+
+def _pieces(batch: Batch, limit: int) -> Iterator[tuple[int, slice]]:
+    """(last token, at most `limit` of its rows), tokens in order."""
+    first, limit = batch.first, max(1, limit)
+    for k in range(first.size - 1):
+        for low in range(first[k], first[k + 1], limit):
+            yield k, slice(low, min(low + limit, first[k + 1]))
 
 
 @dataclass(frozen=True)
@@ -131,18 +184,27 @@ def step(V: Floats, A: Attention, batch: Batch, mu: Floats, steps: Steps) -> Non
     """
     f = forward(V, A, batch)
     factor = steps.eta_a * np.where(steps.plain, 1.0, 1.0 / mu[:, None])
-    move_attention(A, attention_gradient(V, f, batch, A.shape, factor, A.dtype), steps)
+    for k, descent in attention_gradients(V, f, batch, A.shape, factor, A.dtype):
+        move_attention(A[k], descent, steps)
     move_value(V, value_gradient(f), mu, steps)
 
 
-def move_attention(A: Attention, descent: Attention, steps: Steps) -> None:
-    """A <- Proj(soft(A - descent, eta_a lam)), in place; descent has the step size in it."""
+def move_attention(a: Attention, descent: Attention, steps: Steps) -> None:
+    """a <- Proj(soft(a - descent, eta_a lam)) for one last token, in place; a, descent (T, C).
+
+    descent has the step size in it, and is used up.
+    """
     bent = ~steps.plain
-    A -= descent
-    threshold = (steps.eta_a * steps.lam * bent).astype(A.dtype)
-    if threshold.any():
-        A -= np.clip(A, -threshold, threshold)
-    A += (bent * (1.0 - A.sum(axis=1, keepdims=True)) / A.shape[1]).astype(A.dtype)
+    a -= descent
+    threshold = (steps.eta_a * steps.lam * bent).astype(a.dtype)
+    held = np.flatnonzero(threshold)
+    if held.size:
+        some = slice(held[0], held[-1] + 1)  # a grid puts its penalised configurations together
+        clipped = descent[:, some]
+        np.clip(a[:, some], -threshold[some], threshold[some], out=clipped)
+        a[:, some] -= clipped
+    sums = np.ones(a.shape[0], dtype=a.dtype) @ a
+    a += (bent * (1.0 - sums) / a.shape[0]).astype(a.dtype)
 
 
 def move_value(V: Floats, gradient: Floats, mu: Floats, steps: Steps) -> None:
@@ -204,10 +266,3 @@ class Adam:
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a saved state."""
         self.m, self.v, self.t = state["m"], state["v"], state["t"]
-
-
-def _groups(batch: Batch) -> list[tuple[int, slice]]:
-    """(last token, its rows) of the tokens that end some sample."""
-    first = batch.first
-    return [(k, slice(first[k], first[k + 1])) for k in range(first.size - 1)
-            if first[k + 1] > first[k]]  # fmt: skip

@@ -73,7 +73,8 @@ class Trainer:
         rate = self.rate.astype(np.float32)
         self.adam_W.step(self.W, model.softmax_gradient(A[:, :, :S], gA[:, :, :S]), rate[:S])
         self.adam_A.step(self.linear[:, :, :L], gA[:, :, S : 4 * L], rate[S : 4 * L])
-        model.move_attention(self.linear[:, :, L:], gA[:, :, 4 * L :], sizes)
+        for k in range(self.task.N):
+            model.move_attention(self.linear[k, :, L:], gA[k, :, 4 * L :], sizes)
         self.adam_V.step(self.V[: 4 * L], gV[: 4 * L], self.rate[: 4 * L, None, None])
         model.move_value(self.V[4 * L :], gV[4 * L :], mu, sizes)
 

@@ -7,7 +7,7 @@ from a stage one of n1 samples, which count. Same target, batches and stop rule 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ CORR_A, ERR_V, SUSTAINED = 0.85, 0.02, 3
 LAM_FACTOR = {True: (0.02, 0.04, 0.06), False: (0.01, 0.02, 0.04)}
 ETA_FACTOR = {True: (0.2, 0.4, 0.8), False: (0.1, 0.2, 0.4)}
 LARGE_BATCH = 128
+DENSE = 0.8
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,8 @@ class Search:
         self.A: Attention = model.start(task, C, np.float32)[1]
         self.sampler = Sampler(task, rng)
         self.samples = 0
+        self.alive = np.arange(C)
+        """Configurations still computed; V, A and held are theirs alone."""
         self.held, self.met = np.zeros(C, dtype=int), np.full(C, -1)
 
     @property
@@ -150,16 +153,21 @@ class Search:
 
     def step(self) -> None:
         """One step of every configuration and a look at the goal."""
-        task = self.task
-        model.step(self.V, self.A, self.sampler.batch(self.B), task.mu, self.sizes)
+        task, alive = self.task, self.alive
+        sizes = Steps(*(getattr(self.sizes, f.name)[alive] for f in fields(Steps)))
+        model.step(self.V, self.A, self.sampler.batch(self.B), task.mu, sizes)
         self.samples += self.B
         size = task.mu @ (task.q**2).sum(axis=1)
-        own = task.mu @ theory.squares(self.A)
+        own = task.mu @ np.stack([np.einsum("tc,tc->c", a, a) for a in self.A])
         corr = task.mu @ theory.overlaps(task, self.A) / np.sqrt(own * size)
         error = ((self.V - task.P) ** 2 @ task.mu).sum(axis=1)
         self.held = np.where((corr > CORR_A) & (error < ERR_V), self.held + 1, 0)
-        now = (self.held == SUSTAINED) & (self.met < 0)
-        self.met[now] = self.samples - (SUSTAINED - 1) * self.B
+        now = alive[self.held == SUSTAINED]
+        self.met[now[self.met[now] < 0]] = self.samples - (SUSTAINED - 1) * self.B
+        kept = self.met[alive] < 0
+        if 0 < kept.sum() <= DENSE * alive.size:  # carrying finished ones along costs more
+            self.alive, self.held, self.V = alive[kept], self.held[kept], self.V[kept]
+            self.A = np.ascontiguousarray(self.A[:, :, kept])
 
     def rows(self) -> pd.DataFrame:
         """One row per start and tuning; a goal not met has the cap as its samples and says so."""
@@ -187,13 +195,13 @@ class Search:
         """What a checkpoint needs."""
         return {
             "V": self.V, "A": self.A, "samples": self.samples, "held": self.held, "met": self.met,
-            "rng": self.rng.bit_generator.state,
+            "alive": self.alive, "rng": self.rng.bit_generator.state,
         }  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a saved state."""
         self.V, self.A, self.samples = state["V"], state["A"], state["samples"]
-        self.held, self.met = state["held"], state["met"]
+        self.held, self.met, self.alive = state["held"], state["met"], state["alive"]
         self.rng.bit_generator.state = state["rng"]
 
 
