@@ -49,12 +49,15 @@ def command(
     app: typer.Typer,
     after: Callable[..., None] | None = None,
     display: tuple[str, ...] = (),
+    files: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register `def name(run, flags...)` as a command with the shared options.
 
     after : called with (folder, **params) once the run is there, computed now or before, to show
             something of it on stdout instead of the folder's path
     display : parameters for `after` alone; they change no number and are not part of the run's id
+    files : parameters that name files to read; a file's SHA-256 joins the run's parameters as
+            `<name>_sha256`, so that an edited file is another run
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -66,7 +69,7 @@ def command(
         def invoke(**values: Any) -> None:
             # To the last line: a stop after the run was published must not undo its exit code.
             with signals.defer():
-                _invoke(study, name, function, values, after, display)
+                _invoke(study, name, function, values, after, display, files)
 
         signature = _signature(study, name, params)
         invoke.__signature__ = signature  # type: ignore[attr-defined]
@@ -86,6 +89,7 @@ def _invoke(
     values: dict[str, Any],
     after: Callable[..., None] | None,
     display: tuple[str, ...],
+    files: tuple[str, ...],
 ) -> None:
     from toolbox.core.execute import Request, execute, verdicts_of
 
@@ -93,11 +97,12 @@ def _invoke(
     option = {key: values.pop(key) for key in _CONTROLS}
     shared = {key: values[key] for key in SHARED_PARAMS}
     own = {key: value for key, value in values.items() if key not in SHARED_PARAMS}
+    contents = _contents({key: own[key] for key in files})
     request = Request(
         study=study,
         command=name,
-        params={key: v for key, v in {**own, **shared}.items() if key not in display},
-        origins=origins(ctx, values),
+        params={key: v for key, v in {**own, **shared, **contents}.items() if key not in display},
+        origins={**origins(ctx, values), **dict.fromkeys(contents, "file")},
         preset=_layers(ctx)["preset_name"],
         out=option["out"],
         device=_device(option["device"]),
@@ -139,6 +144,19 @@ def _invoke(
         print(record.path)
     if record.status is Status.DIVERGED:
         raise ToolboxError(f"diverged: {record.manifest['message']}")
+
+
+def _contents(files: Mapping[str, str]) -> dict[str, str]:
+    """`<name>_sha256` of each of these that is a readable file; the experiment refuses others."""
+    from toolbox.core.table import sha256
+
+    found = {}
+    for name, text in files.items():
+        try:
+            found[f"{name}_sha256"] = sha256(Path(text))
+        except OSError:
+            continue
+    return found
 
 
 # ---------------------------------------------------------------------------------- signature
@@ -227,9 +245,14 @@ def _control(name: str, kind: type, default: Any, text: str, panel: str) -> insp
 
 def _option(param: Param, panel: str) -> inspect.Parameter:
     if param.kind is bool:
-        flags = f"{param.flag}/--no-{param.flag[2:]}"
+        flags = f"{param.flag}/{param.off or '--no-' + param.flag[2:]}"
         option = typer.Option(flags, help=param.help, rich_help_panel=panel)
         return _parameter(param.name, param.default, Annotated[bool, option])
+    if param.positional:
+        argument = typer.Argument(
+            help=param.help, metavar=param.flag, parser=_flag_parser(param), show_default=True
+        )
+        return _parameter(param.name, param.text(param.default), Annotated[Any, argument])
     option = typer.Option(
         param.flag,
         help=param.help,
