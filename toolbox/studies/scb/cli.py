@@ -15,9 +15,7 @@ T_ = Annotated[int, typer.Option(help="Context positions."), Ge(2), Le(100_000)]
 Ts_ = Annotated[
     tuple[int, ...], typer.Option(help="Context lengths, two or more."), Ge(2), Le(100_000)
 ]
-Q_ = Annotated[
-    int, typer.Option(help="Positions on which an output depends."), Ge(1), Le(100_000)
-]
+Q_ = Annotated[int, typer.Option(help="Positions on which an output depends."), Ge(1), Le(100_000)]
 Batch = Annotated[int, typer.Option(help="Samples per step."), Ge(1), Le(100_000)]
 StepsFlag = Annotated[int, typer.Option(help="Steps on value and attention."), Ge(1), Le(10**6)]
 StageOne = Annotated[
@@ -107,7 +105,7 @@ def compare(
         "none",
     ),
 ) -> None:
-    """The proximal method against SGD, each at its own best step size: raw, averaged, rounded, refitted.
+    """The proximal method against SGD, each at its best step size, raw and post-processed.
 
     Example: toolbox scb compare --T 2000 --repeats 8
     """
@@ -212,7 +210,7 @@ def transfer(
         typer.Option(help="Stage-one samples of a scratch run, in units of T."),
         Gt(0),
         Le(10_000),
-    ] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0),
+    ] = (1.0, 2.0, 4.0, 8.0, 32.0),
     eta_v: Annotated[float, typer.Option(help="Step size of the value."), Gt(0), Le(100)] = 0.1,
     cap: Annotated[
         int, typer.Option(help="Samples after which a start is given up."), Ge(1), Le(10**8)
@@ -247,9 +245,13 @@ def softmax(
     batch: Batch = 64,
     steps: StepsFlag = 1500,
     n1_ratio: StageOne = 16.0,
-    lrs: Annotated[
-        tuple[float, ...], typer.Option(help="Adam step sizes."), Gt(0), Le(10)
-    ] = (0.003, 0.01, 0.03, 0.1, 0.3),
+    lrs: Annotated[tuple[float, ...], typer.Option(help="Adam step sizes."), Gt(0), Le(10)] = (
+        0.003,
+        0.01,
+        0.03,
+        0.1,
+        0.3,
+    ),
 ) -> None:
     """Softmax attention by Adam beside linear attention: curves, maps, mass on true positions.
 
@@ -268,7 +270,11 @@ def fit(
     ] = "pydoc_data.topics",
     T: Annotated[int, typer.Option(help="Context positions."), Ge(2), Le(1000)] = 8,
     include_last: Annotated[
-        bool, typer.Option(help="Make the last token itself a position of the context.")
+        bool,
+        typer.Option(
+            "--include-last/--exclude-last",
+            help="Make the last token itself a position of the context; the paper does not.",
+        ),
     ] = True,
     classes: Annotated[
         str,

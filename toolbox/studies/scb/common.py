@@ -1,5 +1,4 @@
-"""What the experiments share: a replicate's task, step-size decay, when to record, one BLAS thread.
-"""
+"""What the experiments share: tasks, step-size decay, when to record, one BLAS thread."""
 
 from __future__ import annotations
 
@@ -23,7 +22,10 @@ def quiet_numerics() -> Iterator[None]:
     The products are too small to share: a second thread costs more than it brings, and one thread
     makes every number independent of --threads.
     """
-    with threadpool_limits(1, user_api="blas"), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+    with (
+        threadpool_limits(1, user_api="blas"),
+        np.errstate(over="ignore", invalid="ignore", divide="ignore"),
+    ):
         yield
 
 
@@ -33,7 +35,9 @@ def check_task(N: int, T: int, Q: int) -> None:
     Errors: `UsageError`.
     """
     if Q > T:
-        raise UsageError(f"--Q {Q}: an output cannot depend on more than --T {T} positions; lower Q")
+        raise UsageError(
+            f"--Q {Q}: an output cannot depend on more than --T {T} positions; lower Q"
+        )
 
 
 def draw_task(run: Run, repeat: int, N: int, T: int, Q: int, *stream: str | int) -> Task:
@@ -61,5 +65,6 @@ def correlations(task: Task, values: Floats) -> Floats:
     """corr_V of value matrices (m, N, N): cosine of V - U with P - U in the mu metric, (m,)."""
     dV, dP = values - task.U, task.P - task.U
     lengths = np.sqrt(((dV**2) @ task.mu).sum(axis=1) * task.K_P)
-    inner: Floats = ((dV * dP) @ task.mu).sum(axis=1)
-    return inner / np.maximum(lengths, 1e-300)
+    inner = ((dV * dP) @ task.mu).sum(axis=1)
+    cosine: Floats = inner / np.maximum(lengths, 1e-300)
+    return cosine

@@ -92,14 +92,19 @@ def compare(
     recorded = sorted(recorded_steps(steps, 30))
     n1 = max(1, int(np.ceil(n1_ratio * T)))
     state: dict[str, Any] = run.restore() or {"repeat": 0, "step": 0}
-    with quiet_numerics(), run.progress(run.repeats * steps, "steps", state["repeat"] * steps) as bar:
+    with (
+        quiet_numerics(),
+        run.progress(run.repeats * steps, "steps", state["repeat"] * steps) as bar,
+    ):
         for repeat in range(state["repeat"], run.repeats):
             task = draw_task(run, repeat, N, T, Q)
             rng = run.rng(repeat, "samples")
             sampler = Sampler(task, rng)
             if repeat == state["repeat"] and state["step"]:
                 first = state["step"]
-                V, A, sum_V, sum_A, curve = (state[key] for key in ("V", "A", "sum_V", "sum_A", "curve"))
+                V, A, sum_V, sum_A, curve = (
+                    state[key] for key in ("V", "A", "sum_V", "sum_A", "curve")
+                )
                 rng.bit_generator.state = state["rng"]
             else:
                 first, curve = 0, []
@@ -169,7 +174,7 @@ def _final(
 def _best_curves(
     task: Task, grid: Grid, curve: list[dict[str, Floats]], recorded: list[int], n1: int, batch: int
 ) -> pd.DataFrame:
-    """The whole curve of the configuration with the lowest final excess, per algorithm and decay."""
+    """The curve of the configuration with the lowest final excess, per algorithm and decay."""
     last = np.where(np.isfinite(curve[-1]["excess"]), curve[-1]["excess"], np.inf)
     parts = []
     for alg in dict.fromkeys(grid.alg):

@@ -81,7 +81,8 @@ def stationary(P: Floats) -> Floats:
     N = P.shape[0]
     system = np.vstack([P - np.eye(N), np.ones(N)])
     mu = np.linalg.lstsq(system, np.append(np.zeros(N), 1.0), rcond=None)[0]
-    return np.clip(mu, 0.0, None) / np.clip(mu, 0.0, None).sum()
+    mu = np.clip(mu, 0.0, None)
+    return np.asarray(mu / mu.sum(), dtype=np.float64)
 
 
 def draw_task(rng: np.random.Generator, N: int, T: int, Q: int) -> Task:
@@ -214,4 +215,4 @@ def stage_one_value(task: Task, n: int, outputs: Ints, pairs: Ints) -> Floats:
     centred = pairs - mu[:, None] * total[:, None, :]  # sum of (e_o - mu) c^T
     drift = outputs - n * mu  # sum of (e_o - mu)
     estimate = (centred - T * drift[:, :, None] * mu[None, None, :]) / (n * mu)
-    return task.U + estimate
+    return np.asarray(task.U + estimate, dtype=np.float64)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from toolbox.core.errors import UsageError
 from toolbox.core.run import Run
@@ -19,7 +18,7 @@ from . import text
 from .common import quiet_numerics
 from .data import Floats, Ints
 
-SWEEPS, STARTS = 15, 2
+SWEEPS, POSITIONS, RANDOM_STARTS = 15, 4, 2
 RIDGES = (1e-3, 1.0, 10.0, 100.0)
 """Ridge penalties in counts; each model that has one takes the best on a tenth of the training
 windows."""
@@ -66,7 +65,8 @@ def moments(X: Ints, last: Ints, out: Ints, N: int) -> Moments:
 def predictor(V: Floats, a: Floats) -> Floats:
     """W[k] = a^(k) (x) V as a map of the one-hot context, (N, N, TN); V (N, N), a (N, T)."""
     N, T = a.shape
-    return np.einsum("kt,on->kotn", a, V).reshape(N, N, T * N)
+    W: Floats = np.einsum("kt,on->kotn", a, V).reshape(N, N, T * N)
+    return W
 
 
 def fit_value(m: Moments, a: Floats, ridge: float) -> Floats:
@@ -87,33 +87,41 @@ def fit_attention(m: Moments, V: Floats, T: int, ridge: float) -> Floats:
 
 
 def fit_scb(m: Moments, T: int, ridge: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Alternating least squares from uniform and from random attention; the lower training loss.
+    """Alternating least squares from several starts; the lowest training loss counts.
 
-    Returns V (N, N) and a (N, T) scaled to a mean column sum of 1: the model determines only their
-    product.
+    Attention starts uniform, on each of the first positions, and at random: the problem has local
+    minima. Returns V (N, N) and a (N, T) scaled to a mean column sum of 1: the model determines
+    only their product.
     """
     N = m.yx.shape[0]
-    best: tuple[float, Floats, Floats] | None = None
-    for number in range(STARTS):
-        a = np.full((N, T), 1.0 / T) if number == 0 else rng.dirichlet(np.ones(T), size=N)
-        for _ in range(SWEEPS):
-            V = fit_value(m, a, ridge)
-            a = fit_attention(m, V, T, ridge)
-            scale = float(a.sum(axis=1).mean())
-            if abs(scale) > 1e-9:
-                a = a / scale
+    starts = [np.full((N, T), 1.0 / T)]
+    starts += [np.tile(0.9 * np.eye(T)[t] + 0.1 / T, (N, 1)) for t in range(min(T, POSITIONS))]
+    starts += [rng.dirichlet(np.ones(T), size=N) for _ in range(RANDOM_STARTS)]
+    found = []
+    for a in starts:
+        V, a = _alternate(m, a, ridge, SWEEPS)
+        found.append((m.loss(predictor(V, a)), V, a))
+    _, V, a = min(found, key=lambda each: each[0])
+    return _alternate(m, a, ridge, 4 * SWEEPS)
+
+
+def _alternate(m: Moments, a: Floats, ridge: float, sweeps: int) -> tuple[Floats, Floats]:
+    """Least squares in V and in a by turns, `sweeps` times each, ending with V."""
+    V = fit_value(m, a, ridge)
+    for _ in range(sweeps):
+        a = fit_attention(m, V, a.shape[1], ridge)
+        scale = float(a.sum(axis=1).mean())
+        if abs(scale) > 1e-9:
+            a = a / scale
         V = fit_value(m, a, ridge)
-        loss = m.loss(predictor(V, a))
-        if best is None or loss < best[0]:
-            best = (loss, V, a)
-    assert best is not None
-    return best[1], best[2]
+    return V, a
 
 
 def fit_linear(m: Moments, ridge: float) -> Floats:
     """A free linear map per last token, (N, N, TN)."""
     eye = ridge * np.eye(m.xx.shape[1])
-    return np.linalg.solve(m.xx + eye, m.yx.swapaxes(1, 2)).swapaxes(1, 2)
+    W = np.linalg.solve(m.xx + eye, m.yx.swapaxes(1, 2)).swapaxes(1, 2)
+    return np.asarray(W, dtype=np.float64)
 
 
 def table_loss(train: tuple[Ints, Ints], test: tuple[Ints, Ints], cells: int, N: int) -> float:
@@ -183,9 +191,10 @@ def _fit_all(
     train: tuple[Ints, Ints, Ints], test: tuple[Ints, Ints, Ints], N: int, T: int,
     include_last: bool, rng: np.random.Generator,
 ) -> dict[str, Any]:  # fmt: skip
-    held = np.arange(len(train[2])) % 10 == 9  # windows are in order of place: every tenth
-    fit_part = moments(*(part[~held] for part in train), N)
-    held_part = moments(*(part[held] for part in train), N)
+    X, last, out = train
+    held = np.arange(len(out)) % 10 == 9  # windows are in order of place: every tenth
+    fit_part = moments(X[~held], last[~held], out[~held], N)
+    held_part = moments(X[held], last[held], out[held], N)
     both, tested = fit_part + held_part, moments(*test, N)
     als_seed = int(rng.integers(2**62))
 
@@ -204,13 +213,22 @@ def _fit_all(
     losses = {name: (both.loss(w), tested.loss(w)) for name, w in W.items()}
     # Column of the context that holds the token before the last one.
     before = min(1 if include_last else 0, T - 1)
-    for name, keys, cells in (
-        ("unigram", lambda w: np.zeros_like(w[1]), 1),
-        ("bigram", lambda w: w[1], N),
-        ("trigram", lambda w: w[1] * N + w[0][:, before], N * N),
-    ):
-        pairs = [(keys(side), side[2]) for side in (train, test)]
-        losses[name] = tuple(table_loss(pairs[0], pair, cells, N) for pair in pairs)  # type: ignore[assignment]
+
+    def key(side: tuple[Ints, Ints, Ints], name: str) -> tuple[Ints, Ints]:
+        """The cell of a table that each window falls into, and its output."""
+        cell = {
+            "unigram": np.zeros_like(side[1]),
+            "bigram": side[1],
+            "trigram": side[1] * N + side[0][:, before],
+        }[name]
+        return cell, side[2]
+
+    for name, cells in (("unigram", 1), ("bigram", N), ("trigram", N * N)):
+        seen = key(train, name)
+        losses[name] = (
+            table_loss(seen, seen, cells, N),
+            table_loss(seen, key(test, name), cells, N),
+        )
     share = np.bincount(train[1], minlength=N) / len(train[1])
     return {"losses": losses, "V": V, "a": a, "share": share, "ridges": (ridge, linear_ridge)}
 
@@ -221,7 +239,11 @@ def _write(
     losses, V, a = fitted["losses"], fitted["V"], fitted["a"]
     order = ("unigram", "uniform", "bigram", "scb", "trigram", "linear")
     bigram = losses["bigram"][1]
-    ridge = {"scb": fitted["ridges"][0], "uniform": fitted["ridges"][0], "linear": fitted["ridges"][1]}
+    ridge = {
+        "scb": fitted["ridges"][0],
+        "uniform": fitted["ridges"][0],
+        "linear": fitted["ridges"][1],
+    }
     run.write(
         "losses",
         {
@@ -233,7 +255,6 @@ def _write(
         },
         repeat,
     )
-    N, T = a.shape
     k, t = np.indices(a.shape)
     weight = np.abs(a) / np.maximum(np.abs(a).sum(axis=1, keepdims=True), 1e-300)
     run.write(

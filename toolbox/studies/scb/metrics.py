@@ -63,12 +63,13 @@ def best_of_each_side(final: pd.DataFrame) -> pd.DataFrame:
 
 def comparison_sentence(best: pd.DataFrame) -> str:
     """What the ratios of one replicate say, in one sentence."""
-    least = best.groupby("iterate")[["prox", "sgd"]].min()
-    ratio = {name: float(least.loc[name, "prox"] / least.loc[name, "sgd"]) for name in ITERATES}
+
+    def least(side: str, *iterates: str) -> float:
+        return float(best.loc[best["iterate"].isin(iterates), side].min())
+
+    ratio = {name: least("prox", name) / least("sgd", name) for name in ITERATES}
     numbers = ", ".join(f"{name} {ratio[name]:.3g}" for name in ITERATES)
-    untouched = float(min(least.loc["raw", "prox"], least.loc["averaged", "prox"])) / float(
-        min(least.loc["raw", "sgd"], least.loc["averaged", "sgd"])
-    )
+    untouched = least("prox", "raw", "averaged") / least("sgd", "raw", "averaged")
     said = {
         ("ahead", "ahead"): "ahead without post-processing and also after rounding and refitting",
         ("ahead", "level"): "ahead without post-processing; rounding and refitting remove the win",
@@ -223,7 +224,8 @@ def transfer_exponent(tables: Tables) -> float:
 
 
 def _at_longest(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[rows["T"] == rows["T"].max()]
+    longest: pd.DataFrame = rows[rows["T"] == rows["T"].max()]
+    return longest
 
 
 def _over_scratch(rows: pd.DataFrame, rho: float) -> float:

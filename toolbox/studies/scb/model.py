@@ -40,13 +40,13 @@ def start(task: Task, C: int = 1, dtype: Any = np.float64) -> tuple[Floats, Atte
 
 def forward(V: Floats, A: Attention, batch: Batch) -> Forward:
     """The mixed contexts and residuals of every sample under every configuration."""
-    N, T, C = A.shape
+    N, _, C = A.shape
     H = np.empty((C, N, batch.B))
     if counts_tokens(N, C):
         for k, mine, slots in _slots(batch, N):
             weights = np.broadcast_to(A[k, :, 0], slots.shape).ravel()
             counted = np.bincount(slots.ravel(), weights, slots.shape[0] * N)
-            H[0, :, mine] = counted.reshape(-1, N)
+            H[0][:, mine] = counted.reshape(-1, N).T
     else:
         for k, mine, rows in _indicators(batch, A.shape, A.dtype):
             seen = rows @ A[k]
@@ -109,7 +109,7 @@ def attention_gradient(
 
 
 COUNTING = 8
-"""From this many tokens on counting token ids beats products with indicators (one configuration)."""
+"""Above this many tokens counting ids beats products with indicators, for one configuration."""
 CHUNK = 2**18  # numbers that stay in the cache; a grid has larger products to win from
 
 
@@ -139,7 +139,7 @@ def _indicators(
         X = batch.X[mine]
         rows = np.empty((X.shape[0] * (N - 1) + 1, T), dtype=dtype)
         for token in range(N - 1):
-            rows[token : -1 : N - 1] = X == token
+            rows[token : -1 : N - 1] = token == X
         rows[-1] = 1
         yield k, mine, rows
 

@@ -112,7 +112,10 @@ def softmax(
     recorded = sorted(recorded_steps(steps, 40))
     n1 = max(1, int(np.ceil(n1_ratio * T)))
     state: dict[str, Any] = run.restore() or {"repeat": 0, "step": 0}
-    with quiet_numerics(), run.progress(run.repeats * steps, "steps", state["repeat"] * steps) as bar:
+    with (
+        quiet_numerics(),
+        run.progress(run.repeats * steps, "steps", state["repeat"] * steps) as bar,
+    ):
         for repeat in range(state["repeat"], run.repeats):
             task = draw_task(run, repeat, N, T, Q)
             counts = data.stage_one_counts(run.rng(repeat, "one"), task, n1)

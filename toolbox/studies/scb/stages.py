@@ -54,7 +54,10 @@ def stages(
     cells = [(arm, T) for arm in arms for T in Ts]
     state: dict[str, Any] = run.restore() or {"repeat": 0, "cell": -1, "search": None}
     total = len(cells) + 1
-    with quiet_numerics(), run.progress(run.repeats * total, "cells", state["repeat"] * total) as bar:
+    with (
+        quiet_numerics(),
+        run.progress(run.repeats * total, "cells", state["repeat"] * total) as bar,
+    ):
         for repeat in range(state["repeat"], run.repeats):
             base = draw_task(run, repeat, N, max(Ts), Q)
             first = state["cell"] if repeat == state["repeat"] else -1
@@ -100,10 +103,7 @@ def phase_one(
         task = replace(base, T=T)
         samples = np.unique([max(1, round(ratio * T)) for ratio in ratios])
         found = np.stack(
-            [
-                draw_corr(run.rng(repeat, "phase 1", T, int(n)), task, int(n), draws)
-                for n in samples
-            ]
+            [draw_corr(run.rng(repeat, "phase 1", T, int(n)), task, int(n), draws) for n in samples]
         )  # (ratios, draws)
         law = theory.mean_corr(c, base.N, samples / T)
         mean, error = found.mean(axis=1), found.std(axis=1, ddof=1) / math.sqrt(draws)

@@ -45,7 +45,10 @@ def train(
     total = steps + (refit_steps if round else 0)
     n1 = max(1, int(np.ceil(n1_ratio * T)))
     state: dict[str, Any] = run.restore() or {"repeat": 0, "step": 0}
-    with quiet_numerics(), run.progress(run.repeats * total, "steps", state["repeat"] * total) as bar:
+    with (
+        quiet_numerics(),
+        run.progress(run.repeats * total, "steps", state["repeat"] * total) as bar,
+    ):
         for repeat in range(state["repeat"], run.repeats):
             task = draw_task(run, repeat, N, T, Q)
             rng = run.rng(repeat, "samples")
@@ -63,8 +66,10 @@ def train(
                 rng.bit_generator.state = state["rng"]
             for step in range(done, total):
                 run.checkpoint(
-                    lambda: {"repeat": repeat, "step": step}
-                    | ({"V": V, "A": A, "rng": rng.bit_generator.state} if step else {})
+                    lambda: (
+                        {"repeat": repeat, "step": step}
+                        | ({"V": V, "A": A, "rng": rng.bit_generator.state} if step else {})
+                    )
                 )
                 if step == 0:
                     V, A = model.start(task)
@@ -89,9 +94,10 @@ def train(
 
 
 def stage_one(rng: np.random.Generator, task: Task, n1: int) -> list[tuple[int, Floats]]:
-    """The value after growing, nested numbers of samples under uniform attention, (n, (1, N, N))."""
+    """(n, V (1, N, N)) after growing, nested numbers n of samples under uniform attention."""
     totals = np.unique(np.geomspace(max(1, n1 // 256), n1, STAGE_ONE_POINTS).round().astype(int))
-    outputs, pairs, found, before = 0, 0, [], 0
+    outputs, pairs = np.zeros((1, task.N), np.int64), np.zeros((1, task.N, task.N), np.int64)
+    found, before = [], 0
     for n in totals:
         more_outputs, more_pairs = data.stage_one_counts(rng, task, int(n) - before)
         outputs, pairs, before = outputs + more_outputs, pairs + more_pairs, int(n)
@@ -108,6 +114,4 @@ def _record(
     found["misplaced"] = int(found["misplaced"])
     trivial = theory.trivial_excess(task)
     where = {"alg": alg, "stage": stage, "step": step, "samples": samples}
-    run.write(
-        "curve", {**where, **found, "relative_excess": found["excess"] / trivial}, repeat
-    )
+    run.write("curve", {**where, **found, "relative_excess": found["excess"] / trivial}, repeat)

@@ -63,9 +63,10 @@ def transfer(
     cells = [(T, B) for T in sorted(Ts) for B in batches]
     state: dict[str, Any] = run.restore() or {"repeat": 0, "cell": 0, "search": None}
     total = len(cells)
-    with quiet_numerics(), run.progress(
-        run.repeats * total, "cells", state["repeat"] * total + state["cell"]
-    ) as bar:
+    with (
+        quiet_numerics(),
+        run.progress(run.repeats * total, "cells", state["repeat"] * total + state["cell"]) as bar,
+    ):
         for repeat in range(state["repeat"], run.repeats):
             resumed = repeat == state["repeat"]
             done: list[pd.DataFrame] = []
