@@ -120,15 +120,23 @@ def mean_field_corr(c: float, ratio: ArrayLike) -> Floats:
 def mean_corr(c: float, N: int, ratio: ArrayLike) -> Floats:
     """E corr_V over draws: the mean cosine of a Gaussian of d = (N - 1)^2 dimensions, shifted.
 
-    sqrt(d nu / 2) Gamma((d+1)/2) / Gamma(d/2 + 1) 1F1(1/2; d/2 + 1; -d nu / 2), nu = n / (c T).
-    Kummer's transform keeps 1F1 positive; beyond d nu = 600 it is 1 - (d - 1) / (2 d nu).
+    sqrt(z) Gamma((d+1)/2) / Gamma(d/2 + 1) 1F1(1/2; d/2 + 1; -z), z = d nu / 2, nu = n / (c T).
+    Kummer's transform keeps 1F1 positive; beyond z = 300 its asymptotic series
+    sum_j (1/2)_j ((1-d)/2)_j / (j! z^j) takes over. Beyond d = 400 (N > 21) the length of the
+    noise hardly fluctuates and the mean field is used.
     """
     d = (N - 1) ** 2
-    nu = np.asarray(ratio, dtype=np.float64) / c
-    z = np.minimum(d * nu, 600.0) / 2
-    front = np.sqrt(z) * math.exp(math.lgamma((d + 1) / 2) - math.lgamma(d / 2 + 1))
-    exact = front * np.exp(-z) * special.hyp1f1(d / 2 + 0.5, d / 2 + 1, z)
-    return np.where(d * nu > 600, 1.0 - (d - 1) / (2 * d * np.maximum(nu, 1e-300)), exact)
+    if d > 400:
+        return mean_field_corr(c, ratio)
+    z = d * np.asarray(ratio, dtype=np.float64) / (2 * c)
+    small, large = np.minimum(z, 300.0), np.maximum(z, 300.0)
+    front = np.sqrt(small) * math.exp(math.lgamma((d + 1) / 2) - math.lgamma(d / 2 + 1))
+    exact = front * np.exp(-small) * special.hyp1f1(d / 2 + 0.5, d / 2 + 1, small)
+    term = tail = np.ones_like(large)
+    for j in range(60):
+        term = term * (0.5 + j) * ((1 - d) / 2 + j) / ((j + 1) * large)
+        tail = tail + term
+    return np.where(z > 300, tail, exact)
 
 
 def samples_to_corr(c: float, N: int, T: int, target: float) -> float:
