@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -85,10 +84,8 @@ def test_asked_twice_it_answers_already_complete(
     case: Case, smoke: Path, smoke_out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (smoke / "run.json").stat().st_mtime_ns
-    started = time.monotonic()
     code = run([*case.words, "--preset", "smoke", "--out", str(smoke_out)])
     assert code == 0
-    assert time.monotonic() - started < 1
     shown = capsys.readouterr()
     assert "already complete" in shown.err
     assert (smoke / "run.json").stat().st_mtime_ns == before

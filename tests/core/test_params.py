@@ -223,3 +223,18 @@ def test_a_signature_without_help_or_with_a_default_out_of_bounds_is_a_bug():
             params_of(function)
     with pytest.raises(ValueError, match="expected an integer >= 1, got 0"):
         params_of(out_of_bounds)
+
+
+def test_a_positional_parameter_and_a_named_off_flag_are_read_from_the_signature():
+    def command(
+        run: Any,
+        file: Annotated[str, typer.Argument(help="A file.")] = "a.txt",
+        last: Annotated[bool, typer.Option("--last/--first", help="Last.")] = True,
+        plain: Annotated[bool, typer.Option(help="Plain.")] = True,
+    ) -> None: ...
+
+    params = params_of(command)
+    assert params["file"].positional
+    assert params["file"].flag == "FILE"
+    assert not params["last"].positional
+    assert (params["last"].off, params["plain"].off) == ("--first", "")

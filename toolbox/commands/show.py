@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from toolbox.core import store
+from toolbox.core.cli import SHARED_PARAMS
 from toolbox.core.errors import UsageError
 from toolbox.core.spec import CommandSpec, load_command
 from toolbox.core.status import Status
+from toolbox.core.studies import registered
 
 
 def show(run: str, as_json: bool, out: Path) -> None:
@@ -37,12 +39,16 @@ def show(run: str, as_json: bool, out: Path) -> None:
 def again(record: store.RunRecord) -> str:
     """The command line that makes the run again, every parameter spelled out."""
     words = ["toolbox", record.study, record.command]
+    declared = {**registered(record.study, record.command).params, **SHARED_PARAMS}
     for name, value in record.params.items():
-        flag = "--" + name.rstrip("_").replace("_", "-")
-        if isinstance(value, bool):
-            words.append(flag if value else f"--no-{flag[2:]}")
+        if (param := declared.get(name)) is None:  # the hash of a file that was read
+            continue
+        if param.positional:
+            words.append(_text(value))
+        elif isinstance(value, bool):
+            words.append(param.flag if value else param.off or f"--no-{param.flag[2:]}")
         else:
-            words += [flag, _text(value)]
+            words += [param.flag, _text(value)]
     return shlex.join(words)
 
 

@@ -52,12 +52,15 @@ def command(
     app: typer.Typer,
     after: Callable[..., None] | None = None,
     display: tuple[str, ...] = (),
+    files: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register `def name(run, flags...)` as a command with the shared options.
 
     after : called with (folder, **params) once the run is there, computed now or before, to show
             something of it on stdout instead of the folder's path
     display : parameters for `after` alone; they change no number and are not part of the run's id
+    files : parameters that name files to read; a file's SHA-256 joins the run's parameters as
+            `<name>_sha256`, so that an edited file is another run
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -69,13 +72,14 @@ def command(
         def invoke(**values: Any) -> None:
             # To the last line: a stop after the run was published must not undo its exit code.
             with signals.defer():
-                _invoke(study, name, function, values, after, display)
+                _invoke(study, name, function, values, after, display, files)
 
         signature = _signature(study, name, params)
         invoke.__signature__ = signature  # type: ignore[attr-defined]
         invoke.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
         del invoke.__wrapped__
-        invoke.experiment, invoke.params, invoke.display = function, params, display  # type: ignore[attr-defined]
+        invoke.experiment, invoke.params = function, params  # type: ignore[attr-defined]
+        invoke.display, invoke.files = display, files  # type: ignore[attr-defined]
         app.command(name, epilog=_environment(study, name, params))(invoke)
         return function
 
@@ -89,6 +93,7 @@ def _invoke(
     values: dict[str, Any],
     after: Callable[..., None] | None,
     display: tuple[str, ...],
+    files: tuple[str, ...],
 ) -> None:
     from toolbox.core.execute import Request
 
@@ -96,11 +101,12 @@ def _invoke(
     option = {key: values.pop(key) for key in _CONTROLS}
     shared = {key: values[key] for key in SHARED_PARAMS}
     own = {key: value for key, value in values.items() if key not in SHARED_PARAMS}
+    contents = contents_of({key: own[key] for key in files})
     request = Request(
         study=study,
         command=name,
-        params={key: v for key, v in {**own, **shared}.items() if key not in display},
-        origins=origins(ctx, values),
+        params={key: v for key, v in {**own, **shared, **contents}.items() if key not in display},
+        origins={**origins(ctx, values), **dict.fromkeys(contents, "file")},
         preset=_layers(ctx)["preset_name"],
         out=option["out"],
         device=checked_device(option["device"]),
@@ -126,7 +132,7 @@ def perform(
 
     study, name = request.study, request.command
     # The computation sees only what names the run; a display parameter cannot change a number.
-    own = {k: v for k, v in request.params.items() if k not in SHARED_PARAMS}
+    own = {k: request.params[k] for k in params_of(function) if k in request.params}
     record, there = execute(request, lambda run: function(run, **own))
 
     def say(text: str) -> None:
@@ -158,6 +164,19 @@ def perform(
         print(record.path)
     if record.status is Status.DIVERGED:
         raise ToolboxError(f"diverged: {record.manifest['message']}")
+
+
+def contents_of(files: Mapping[str, str]) -> dict[str, str]:
+    """`<name>_sha256` of each of these that is a readable file; the experiment refuses others."""
+    from toolbox.core.table import sha256
+
+    found = {}
+    for name, text in files.items():
+        try:
+            found[f"{name}_sha256"] = sha256(Path(text))
+        except OSError:
+            continue
+    return found
 
 
 # ---------------------------------------------------------------------------------- signature
@@ -274,9 +293,14 @@ def _control(name: str, kind: type, default: Any, text: str, panel: str) -> insp
 
 def _option(param: Param, panel: str) -> inspect.Parameter:
     if param.kind is bool:
-        flags = f"{param.flag}/--no-{param.flag[2:]}"
+        flags = f"{param.flag}/{param.off or '--no-' + param.flag[2:]}"
         option = typer.Option(flags, help=param.help, rich_help_panel=panel, show_envvar=False)
         return _parameter(param.name, param.default, Annotated[bool, option])
+    if param.positional:
+        argument = typer.Argument(
+            help=param.help, metavar=param.flag, parser=_flag_parser(param), show_default=True
+        )
+        return _parameter(param.name, param.text(param.default), Annotated[Any, argument])
     option = typer.Option(
         param.flag,
         help=param.help,

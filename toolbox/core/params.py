@@ -36,10 +36,16 @@ class Param:
     many: bool = False
     choices: tuple[str, ...] = ()
     bounds: tuple[Bound, ...] = ()
+    positional: bool = False
+    """Given by its place, not by a flag: a `typer.Argument`."""
+    off: str = ""
+    """The flag that turns a bool off, where it is not `--no-NAME`."""
 
     @property
     def flag(self) -> str:
-        """The option's name on the command line."""
+        """The option's name on the command line; of a positional one, its name in the help."""
+        if self.positional:
+            return self.name.upper()
         return "--" + self.name.rstrip("_").replace("_", "-")
 
     @property
@@ -166,7 +172,9 @@ def params_of(function: Callable[..., Any]) -> dict[str, Param]:
 
     A parameter is `name: Annotated[TYPE, typer.Option(help=...), bounds...] = default`, TYPE being
     int, float, str, bool, a `Literal` of strings, or `tuple[int|float|str, ...]`, the bounds being
-    `Ge Gt Le Lt` of annotated_types. The leading `run` parameter is not one of them.
+    `Ge Gt Le Lt` of annotated_types. With `typer.Argument(help=...)` instead of the option it is
+    given by its place; `typer.Option("--on/--off", help=...)` names the flag that turns a bool off.
+    The leading `run` parameter is not one of them.
     """
     signature = inspect.signature(function, eval_str=True)
     return {
@@ -187,7 +195,9 @@ def _param(name: str, annotation: Any, default: Any) -> Param:
     kind = str if choices else base
     if len(options) != 1 or not options[0].help or kind not in (int, float, str, bool):
         raise TypeError(f"parameter {name}: write Annotated[TYPE, typer.Option(help=...), bounds]")
-    param = Param(name, kind, None, options[0].help, many, choices, bounds)
+    positional = type(options[0]).__name__ == "ArgumentInfo"  # core imports no Typer here
+    pair = str(options[0].default).partition("/")[2] if kind is bool else ""
+    param = Param(name, kind, None, options[0].help, many, choices, bounds, positional, pair)
     return replace(param, default=param.parse(default))
 
 

@@ -40,9 +40,9 @@ def study_group(study: str) -> typer.Typer:
     return group
 
 
-def registered(study: str, command: str) -> Callable[..., None]:
+def registered(study: str, command: str) -> Any:
     """The function that Typer calls for a command; `core.cli.command` gave it the attributes
-    `params`, `experiment` and `display`.
+    `params`, `experiment`, `display` and `files`.
 
     Errors: `UsageError` listing what there is.
     """

@@ -35,7 +35,8 @@ def draw_cells(plot: Plot, figure: Figure, axes: list[tuple[Axes, Panel]]) -> No
             cmap=matplotlib.colormaps[SEQUENTIAL],
             rasterized=wide * tall > 1000,
             edgecolor="white",
-            linewidth=0.5 if wide * tall <= 400 else 0,
+            # Lines between many thin cells would wash their colours out.
+            linewidth=0.5 if wide * tall <= 400 and max(wide, tall) <= 40 else 0,
         )
         ax.grid(False)
         ax.set_facecolor("#EDEDED")  # empty cells

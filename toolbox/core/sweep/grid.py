@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from toolbox.core import strict_yaml
-from toolbox.core.cli import SHARED_PARAMS
+from toolbox.core.cli import SHARED_PARAMS, contents_of
 from toolbox.core.errors import UsageError
 from toolbox.core.execute import Request
 from toolbox.core.params import Param, canonical_json, run_id
@@ -127,6 +127,7 @@ class _Reader:
         self.spec = load_command(self.study, self.command)
         self.experiment: Callable[..., None] = function.experiment
         self.display: tuple[str, ...] = function.display
+        self.files: tuple[str, ...] = function.files
         own = {k: p for k, p in function.params.items() if k not in self.display}
         self.params: dict[str, Param] = {**own, **SHARED_PARAMS}
         self.preset = self._word("preset", "small")
@@ -268,6 +269,8 @@ class _Reader:
             point = {name: value for part in chosen for name, value in part.items()}
             for replicate in range(seeds):
                 params = {**base, **point}
+                contents = contents_of({name: params[name] for name in self.files})
+                params |= contents
                 if derived:
                     params["seed"] = cell_seed(root, self.study, self.command, params, replicate)
                 place = {**point, "seed": params["seed"]} if seeds > 1 else point
@@ -276,7 +279,11 @@ class _Reader:
                     index,
                     run_id(self.study, self.command, params),
                     params,
-                    {**origins, **dict.fromkeys(touched, "sweep")},
+                    {
+                        **origins,
+                        **dict.fromkeys(contents, "file"),
+                        **dict.fromkeys(touched, "sweep"),
+                    },
                     place,
                 )
                 index += 1

@@ -1,0 +1,212 @@
+"""`scb softmax`: softmax attention trained by Adam beside linear attention (Fig. 2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from toolbox.core.run import Run
+
+from . import data, model, theory
+from .common import check_task, draw_task, quiet_numerics, recorded_steps
+from .data import Floats, Sampler, Task
+from .model import Adam, Attention, Steps
+
+ETAS, LAMS = (0.2, 0.1, 0.05), (0.01, 0.02, 0.03)
+SOFTMAX_STARTS = ("softmax", "softmax-stage1", "softmax-random")
+MAPS = ("softmax", "prox", "prox-decay", "prox-rounded")
+TENTH = 0.1
+
+
+class Trainer:
+    """Every configuration on the same batches, in one grid: softmax, then linear Adam, then prox.
+
+    softmax has logits W = 0 and V trivial, from stage one, or random; linear-adam is linear
+    attention without the proximal map; prox has constant, prox-decay linearly decaying steps.
+    """
+
+    def __init__(
+        self, task: Task, one: Floats, noise: Floats, lrs: tuple[float, ...], steps: int
+    ) -> None:
+        self.task, self.steps = task, steps
+        L, P = len(lrs), len(ETAS) * len(LAMS)
+        self.S, self.L = 3 * L, L  # softmax and linear-adam configurations
+        self.names = np.array(
+            [name for name in (*SOFTMAX_STARTS, "linear-adam") for _ in lrs]
+            + ["prox"] * P
+            + ["prox-decay"] * P
+        )
+        eta = np.repeat(ETAS, len(LAMS))
+        self.rate = np.concatenate([np.tile(lrs, 4), eta, eta])
+        self.lam = np.concatenate([np.zeros(4 * L), np.tile(LAMS, 2 * len(ETAS))])
+        prox = np.tile(eta, 2)
+        self.sizes = Steps.of(prox / 2, prox, np.tile(LAMS, 2 * len(ETAS)))
+        C = self.names.size
+        self.V, A = model.start(task, C, np.float32)
+        self.V[L : 2 * L] = one
+        self.V[2 * L : 3 * L] = noise
+        self.V[3 * L :] = one
+        self.W = np.zeros((task.N, task.T, self.S), dtype=np.float32)
+        self.linear = A[:, :, self.S :].copy()
+        self.adam_V = Adam(self.V[: 4 * L].shape, np.float64)
+        self.adam_W = Adam(self.W.shape, np.float32)
+        self.adam_A = Adam((task.N, task.T, L), np.float32)
+
+    @property
+    def attention(self) -> Attention:
+        """The attention of every configuration, (N, T, C)."""
+        return np.concatenate([model.softmax(self.W), self.linear], axis=2)
+
+    def step(self, batch: data.Batch, number: int) -> None:
+        """One step of everything."""
+        S, L, mu = self.S, self.L, self.task.mu
+        shrink = np.where(self.names[4 * L :] == "prox", 1.0, 1.0 - number / self.steps)
+        sizes = self.sizes.times(shrink)
+        A = self.attention
+        f = model.forward(self.V, A, batch)
+        factor = np.ones((self.task.N, self.names.size))
+        factor[:, 4 * L :] = sizes.eta_a / mu[:, None]
+        gA = model.attention_gradient(self.V, f, batch, A.shape, factor, A.dtype)
+        gV = model.value_gradient(f)
+        rate = self.rate.astype(np.float32)
+        self.adam_W.step(self.W, model.softmax_gradient(A[:, :, :S], gA[:, :, :S]), rate[:S])
+        self.adam_A.step(self.linear[:, :, :L], gA[:, :, S : 4 * L], rate[S : 4 * L])
+        for k in range(self.task.N):
+            model.move_attention(self.linear[k, :, L:], gA[k, :, 4 * L :], sizes)
+        self.adam_V.step(self.V[: 4 * L], gV[: 4 * L], self.rate[: 4 * L, None, None])
+        model.move_value(self.V[4 * L :], gV[4 * L :], mu, sizes)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint needs."""
+        return {
+            "V": self.V, "W": self.W, "linear": self.linear, "adam_V": self.adam_V.state(),
+            "adam_W": self.adam_W.state(), "adam_A": self.adam_A.state(),
+        }  # fmt: skip
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a saved state."""
+        self.V, self.W, self.linear = state["V"], state["W"], state["linear"]
+        self.adam_V.restore(state["adam_V"])
+        self.adam_W.restore(state["adam_W"])
+        self.adam_A.restore(state["adam_A"])
+
+
+def softmax(
+    run: Run,
+    *,
+    N: int,
+    T: int,
+    Q: int,
+    batch: int,
+    steps: int,
+    n1_ratio: float,
+    lrs: tuple[float, ...],
+) -> None:
+    """Per replicate: the curve of each model's best step size, its last iterate, and its maps.
+
+    Errors: `UsageError` for Q > T.
+    """
+    check_task(N, T, Q)
+    recorded = sorted(recorded_steps(steps, 40))
+    n1 = max(1, int(np.ceil(n1_ratio * T)))
+    state: dict[str, Any] = run.restore() or {"repeat": 0, "step": 0}
+    with (
+        quiet_numerics(),
+        run.progress(run.repeats * steps, "steps", state["repeat"] * steps) as bar,
+    ):
+        for repeat in range(state["repeat"], run.repeats):
+            task = draw_task(run, repeat, N, T, Q)
+            counts = data.stage_one_counts(run.rng(repeat, "one"), task, n1)
+            one = data.stage_one_value(task, n1, *counts)[0]
+            noise = 0.1 * run.rng(repeat, "start").standard_normal((N, N))
+            trainer = Trainer(task, one, noise, lrs, steps)
+            rng = run.rng(repeat, "samples")
+            sampler = Sampler(task, rng)
+            first, curve = 0, [theory.measures(task, trainer.V, trainer.attention)]
+            if repeat == state["repeat"] and state["step"]:
+                first, curve = state["step"], state["curve"]
+                trainer.restore(state["trainer"])
+                rng.bit_generator.state = state["rng"]
+            for step in range(first, steps):
+                run.checkpoint(
+                    lambda: {
+                        "repeat": repeat, "step": step, "trainer": trainer.state(),
+                        "curve": curve, "rng": rng.bit_generator.state,
+                    }
+                )  # fmt: skip
+                trainer.step(sampler.batch(batch), step)
+                if step + 1 in recorded:
+                    curve.append(theory.measures(task, trainer.V, trainer.attention))
+                bar.update(1)
+            _write(run, repeat, trainer, curve, [0, *recorded], batch, n1)
+
+
+def _write(
+    run: Run, repeat: int, trainer: Trainer, curve: list[dict[str, Floats]], steps: list[int],
+    batch: int, n1: int,
+) -> None:  # fmt: skip
+    task, names = trainer.task, trainer.names
+    trivial = theory.trivial_excess(task)
+    relative = np.stack([found["excess"] for found in curve]) / trivial  # (records, C)
+    last = np.where(np.isfinite(relative[-1]), relative[-1], np.inf)
+    A, V = trainer.attention, trainer.V
+    best = {name: _argmin(last, names == name) for name in dict.fromkeys(names)}
+    final = {name: (V[[c]], A[:, :, [c]], c) for name, c in best.items()}
+    for source in ("prox", "prox-decay"):  # the configuration that is best once rounded
+        after = theory.measures(task, V, model.rounded(A, task.Q))["excess"]
+        c = _argmin(np.where(np.isfinite(after), after, np.inf), names == source)
+        name = "prox-rounded" if source == "prox" else "prox-decay-rounded"
+        final[name] = (V[[c]], model.rounded(A[:, :, [c]], task.Q), c)
+    reference = final["prox"][1][:, :, 0]
+    models, maps = [], [*_map_rows("truth", task.P, task.q)]
+    for name, (value, attention, c) in final.items():
+        found = {key: float(v[0]) for key, v in theory.measures(task, value, attention).items()}
+        a = attention[:, :, 0].astype(float)
+        models.append(
+            {
+                "model": name,
+                "rate": trainer.rate[c],
+                "lam": trainer.lam[c],
+                **{key: v for key, v in found.items() if key != "misplaced"},
+                "relative_excess": found["excess"] / trivial,
+                "mass": float((np.abs(a) * (task.q > 0)).sum() / np.abs(a).sum()),
+                "map_correlation": float(np.corrcoef(a.ravel(), reference.ravel())[0, 1]),
+                "fastest_tenth": _fastest(relative[:, names == name], steps),
+            }
+        )
+        if name in MAPS:
+            maps += _map_rows(name, value[0], a)
+    run.write("models", pd.DataFrame(models).astype({"fastest_tenth": "Int64"}), repeat)
+    run.write("maps", pd.concat(maps, ignore_index=True), repeat)
+    for name, c in best.items():
+        before = n1 if name in ("softmax-stage1", "linear-adam", "prox", "prox-decay") else 0
+        columns = {"model": name, "step": steps, "samples": before + batch * np.array(steps)}
+        run.write("curve", {**columns, "relative_excess": relative[:, c]}, repeat)
+
+
+def _argmin(values: Floats, mask: np.ndarray) -> int:
+    mine = np.flatnonzero(mask)
+    return int(mine[np.argmin(values[mine])])
+
+
+def _fastest(relative: Floats, steps: list[int]) -> int | None:
+    """First recorded step at which some step size has a tenth of the trivial excess."""
+    below = np.flatnonzero((relative <= TENTH).any(axis=1)) if relative.size else np.array([])
+    return steps[int(below[0])] if below.size else None
+
+
+def _map_rows(name: str, value: Floats, attention: Floats) -> list[pd.DataFrame]:
+    parts = []
+    for kind, matrix in (("attention", attention), ("value", value)):
+        row, column = np.indices(matrix.shape)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "model": name, "map": kind, "row": row.ravel(), "column": column.ravel(),
+                    "weight": matrix.ravel(),
+                }
+            )
+        )  # fmt: skip
+    return parts

@@ -1,0 +1,240 @@
+"""`scb stages`: samples of each phase against the context length (the paper's Theorem on training).
+
+Phase 1 has uniform attention and lifts the value from the trivial one; phase 2 starts from
+V = (P + mu 1^T) / 2 and finds the positions while the value goes on learning.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from toolbox.core.errors import UsageError
+from toolbox.core.run import Run
+
+from . import data, model, theory
+from .common import check_task, correlations, draw_task, quiet_numerics
+from .data import Floats, Sampler, Task
+from .model import Steps
+
+ETA_V = 0.1
+SUSTAINED = 3
+"""A goal counts as reached at the first of this many steps in a row that meet it."""
+
+
+def stages(
+    run: Run,
+    *,
+    N: int,
+    Q: int,
+    Ts: tuple[int, ...],
+    ratios: tuple[float, ...],
+    draws: int,
+    target: float,
+    margins: tuple[float, ...],
+    fixed_batch: int,
+    lam_share: float,
+    gain: float,
+    cap: int,
+) -> None:
+    """Phase 1 per T and number of samples, phase 2 per T and arm; one task's P for all T.
+
+    Errors: `UsageError` for Q > T or a single T.
+    """
+    for T in Ts:
+        check_task(N, T, Q)
+    if len(Ts) < 2:
+        raise UsageError("--Ts with one length: give two or more, so that growth can be seen")
+    Ts = tuple(sorted(Ts))
+    arms = make_arms(margins, fixed_batch)
+    cells = [(arm, T) for arm in arms for T in Ts]
+    state: dict[str, Any] = run.restore() or {"repeat": 0, "cell": -1, "search": None}
+    total = len(cells) + 1
+    with (
+        quiet_numerics(),
+        run.progress(run.repeats * total, "cells", state["repeat"] * total) as bar,
+    ):
+        for repeat in range(state["repeat"], run.repeats):
+            base = draw_task(run, repeat, N, max(Ts), Q)
+            first = state["cell"] if repeat == state["repeat"] else -1
+            if first < 0:
+                run.checkpoint(lambda: {"repeat": repeat, "cell": -1, "search": None})
+                phase_one(run, repeat, base, Ts, ratios, draws, target)
+                bar.update(1)
+            for number in range(max(0, first), len(cells)):
+                arm, T = cells[number]
+                task = with_length(base, T, run.rng(repeat, "positions", T))
+                rng = run.rng(repeat, "phase 2", arm.name, f"{arm.margin:g}", T)
+                search = Search(task, rng, arm, lam_share, gain, cap)
+                if repeat == state["repeat"] and number == first and state["search"] is not None:
+                    search.restore(state["search"])
+                while not search.over:
+                    run.checkpoint(
+                        lambda: {"repeat": repeat, "cell": number, "search": search.state()}
+                    )
+                    search.step()
+                run.write("phase2", search.rows(), repeat)
+                bar.update(1)
+
+
+def with_length(task: Task, T: int, rng: np.random.Generator) -> Task:
+    """The same transition matrix with fresh positions in a context of length T."""
+    positions = np.stack(
+        [np.sort(rng.choice(T, size=task.Q, replace=False)) for _ in range(task.N)]
+    )
+    return replace(task, T=T, positions=positions)
+
+
+# ------------------------------------------------------------------------------------- phase one
+
+
+def phase_one(
+    run: Run, repeat: int, base: Task, Ts: tuple[int, ...], ratios: tuple[float, ...], draws: int,
+    target: float,
+) -> None:  # fmt: skip
+    """Mean corr_V over draws for every T and n, beside the law; samples to the target, likewise."""
+    c = theory.noise_constant(base)
+    curves, needs = [], []
+    for T in Ts:
+        task = replace(base, T=T)
+        samples = np.unique([max(1, round(ratio * T)) for ratio in ratios])
+        found = np.stack(
+            [draw_corr(run.rng(repeat, "phase 1", T, int(n)), task, int(n), draws) for n in samples]
+        )  # (ratios, draws)
+        law = theory.mean_corr(c, base.N, samples / T)
+        mean, error = found.mean(axis=1), found.std(axis=1, ddof=1) / math.sqrt(draws)
+        common = {"T": T, "n": samples, "ratio": samples / T, "law": law}
+        measured = {"source": "measured", "corr_v": mean, "standard_error": error}
+        exact = {"source": "law", "corr_v": law, "standard_error": 0.0}
+        curves += [pd.DataFrame({**common, **part}) for part in (measured, exact)]
+        field = c * T * target**2 / (1 - target**2)
+        for source, need in (
+            ("measured", first_crossing(samples, mean, target)),
+            ("law", theory.samples_to_corr(c, base.N, T, target)),
+            ("mean field", field),
+        ):
+            needs.append({"T": T, "source": source, "samples": need})
+    run.write("phase1", pd.concat(curves, ignore_index=True), repeat)
+    run.write("need", pd.DataFrame(needs), repeat)
+
+
+def draw_corr(rng: np.random.Generator, task: Task, n: int, draws: int) -> Floats:
+    """corr_V of stage one after n samples in `draws` independent draws, (draws,)."""
+    values = data.stage_one_value(task, n, *data.stage_one_counts(rng, task, n, draws))
+    return correlations(task, values)
+
+
+def first_crossing(samples: np.ndarray, mean: Floats, target: float) -> float:
+    """Samples at which the mean curve passes the target, log-linear in between; NaN if never."""
+    above = np.flatnonzero(mean >= target)
+    if not above.size or above[0] == 0:
+        return math.nan
+    i = int(above[0])
+    share = (target - mean[i - 1]) / (mean[i] - mean[i - 1])
+    return float(np.exp(np.log(samples[i - 1]) * (1 - share) + np.log(samples[i]) * share))
+
+
+# ------------------------------------------------------------------------------------- phase two
+
+
+@dataclass(frozen=True)
+class Arm:
+    """How the batch follows T: `above` and `below` take margin times the threshold batch, which
+    grows with log(N T); `fixed` takes one batch at every T."""
+
+    name: str
+    margin: float
+    batch: int
+
+    @property
+    def rule(self) -> str:
+        """The arm in words, for tables and legends."""
+        return f"B = {self.batch}" if self.batch else f"B = {self.margin:g} x threshold"
+
+
+def make_arms(margins: tuple[float, ...], fixed_batch: int) -> list[Arm]:
+    """The largest margin is the arm `above`, the others are `below`; then the fixed batch."""
+    highest = max(margins)
+    named = [Arm("above" if m == highest else "below", m, 0) for m in sorted(margins)[::-1]]
+    return [*named, Arm("fixed", 0.0, fixed_batch)]
+
+
+class Search:
+    """Phase 2 of one task: proximal steps until both goals are met or the samples run out.
+
+    lam = lam_share * K_VP / Q and eta_A = gain / K_P, so that one tuning serves every task. Goals:
+    `correlation` is corr_A > 0.85, `support` is that rounding gives exactly the true positions.
+    """
+
+    def __init__(
+        self, task: Task, rng: np.random.Generator, arm: Arm, lam_share: float, gain: float,
+        cap: int,
+    ) -> None:  # fmt: skip
+        V = (task.P + task.U) / 2
+        self.task, self.rng, self.arm, self.cap = task, rng, arm, cap
+        self.lam = lam_share * theory.signal_per_entry(task, V)
+        self.threshold = theory.threshold_batch(task, V, self.lam)
+        self.batch = arm.batch or max(1, math.ceil(arm.margin * self.threshold))
+        self.eta_a = gain / task.K_P
+        self.sizes = Steps.of(ETA_V, self.eta_a, self.lam)
+        self.V, self.A = V[None], model.start(task)[1]
+        self.sampler = Sampler(task, rng)
+        self.samples = 0
+        self.held = {"correlation": 0, "support": 0}
+        self.met: dict[str, int | None] = {"correlation": None, "support": None}
+
+    @property
+    def over(self) -> bool:
+        """Both goals are met, or the samples are used up."""
+        return self.samples >= self.cap or None not in self.met.values()
+
+    def step(self) -> None:
+        """One proximal step and one look at both goals."""
+        model.step(self.V, self.A, self.sampler.batch(self.batch), self.task.mu, self.sizes)
+        self.samples += self.batch
+        task, A = self.task, self.A
+        truth = float(task.mu @ theory.overlaps(task, A)[:, 0])
+        size = float(task.mu @ (task.q**2).sum(axis=1))
+        corr = truth / math.sqrt(float(task.mu @ theory.squares(A)[:, 0]) * size)
+        wrong = int(((A[:, :, 0] >= model.ROUNDING / task.Q) != (task.q > 0)).sum())
+        for goal, holds in (("correlation", corr > 0.85), ("support", wrong == 0)):
+            self.held[goal] = self.held[goal] + 1 if holds else 0
+            if self.met[goal] is None and self.held[goal] == SUSTAINED:
+                self.met[goal] = self.samples - (SUSTAINED - 1) * self.batch
+
+    def rows(self) -> pd.DataFrame:
+        """One row per goal; a goal not met has the cap as its samples and says so."""
+        task, arm = self.task, self.arm
+        return pd.DataFrame(
+            {
+                "arm": arm.name,
+                "rule": arm.rule,
+                "margin": self.batch / self.threshold if arm.name == "fixed" else arm.margin,
+                "T": task.T,
+                "goal": goal,
+                "batch": self.batch,
+                "threshold_batch": self.threshold,
+                "lam": self.lam,
+                "eta_a": self.eta_a,
+                "samples": self.cap if met is None else met,
+                "reached": met is not None,
+            }
+            for goal, met in self.met.items()
+        )
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint needs."""
+        return {
+            "V": self.V, "A": self.A, "samples": self.samples, "held": self.held, "met": self.met,
+            "rng": self.rng.bit_generator.state,
+        }  # fmt: skip
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a saved state."""
+        self.V, self.A, self.samples = state["V"], state["A"], state["samples"]
+        self.held, self.met = state["held"], state["met"]
+        self.rng.bit_generator.state = state["rng"]

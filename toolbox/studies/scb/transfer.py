@@ -1,0 +1,244 @@
+"""`scb transfer`: fine-tuning from a correlated task against training from scratch.
+
+The pretraining P is built at an exact correlation rho with the target's (theorem on transfer).
+Fine-tuning starts at V = theta V_pre + (1 - theta) mu 1^T with uniform attention; scratch starts
+from a stage one of n1 samples, which count. Same target, batches and stop rule for all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from toolbox.core.errors import UsageError
+from toolbox.core.run import Run
+
+from . import data, model, theory
+from .common import check_task, correlations, draw_task, quiet_numerics
+from .data import Floats, Sampler, Task
+from .model import Attention, Steps
+
+CORR_A, ERR_V, SUSTAINED = 0.85, 0.02, 3
+LAM_FACTOR = {True: (0.02, 0.04, 0.06), False: (0.01, 0.02, 0.04)}
+ETA_FACTOR = {True: (0.2, 0.4, 0.8), False: (0.1, 0.2, 0.4)}
+LARGE_BATCH = 128
+DENSE = 0.8
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run begins and what it has cost: `rho`, `theta` of a transfer, `n1` of a scratch."""
+
+    init: str
+    rho: float
+    theta: float
+    n1: int
+    value: Floats
+
+
+def transfer(
+    run: Run,
+    *,
+    N: int,
+    Q: int,
+    Ts: tuple[int, ...],
+    batches: tuple[int, ...],
+    rhos: tuple[float, ...],
+    thetas: tuple[float, ...],
+    n1_ratios: tuple[float, ...],
+    eta_v: float,
+    cap: int,
+) -> None:
+    """Per replicate and T: samples to the target for every start and tuning, and the best.
+
+    Errors: `UsageError` for Q > T or a single T.
+    """
+    for T in Ts:
+        check_task(N, T, Q)
+    if len(Ts) < 2:
+        raise UsageError("--Ts with one length: give two or more, so that growth can be seen")
+    cells = [(T, B) for T in sorted(Ts) for B in batches]
+    state: dict[str, Any] = run.restore() or {"repeat": 0, "cell": 0, "search": None}
+    total = len(cells)
+    with (
+        quiet_numerics(),
+        run.progress(run.repeats * total, "cells", state["repeat"] * total + state["cell"]) as bar,
+    ):
+        for repeat in range(state["repeat"], run.repeats):
+            resumed = repeat == state["repeat"]
+            done: list[pd.DataFrame] = []
+            if resumed and state["cell"]:
+                done = [pd.DataFrame(columns) for columns in state["done"]]
+            for number in range(state["cell"] if resumed else 0, len(cells)):
+                T, B = cells[number]
+                # One P for all T of a replicate: the stream of the task does not depend on T.
+                task = draw_task(run, repeat, N, T, Q)
+                starts = make_starts(run, repeat, task, rhos, thetas, n1_ratios)
+                search = Search(task, starts, B, eta_v, cap, run.rng(repeat, "samples", T, B))
+                if resumed and number == state["cell"] and state["search"] is not None:
+                    search.restore(state["search"])
+                while not search.over:
+                    run.checkpoint(
+                        lambda: {
+                            "repeat": repeat, "cell": number, "search": search.state(),
+                            "done": [frame.to_dict("list") for frame in done],
+                        }
+                    )  # fmt: skip
+                    search.step()
+                done.append(search.rows())
+                bar.update(1)
+                if number + 1 == len(cells) or cells[number + 1][0] != T:
+                    tunings = pd.concat([f for f in done if (f["T"] == T).all()])
+                    run.write("tunings", tunings, repeat)
+                    best = best_tunings(tunings)
+                    run.write("best", best, repeat)
+                    run.write("break_even", break_even(best), repeat)
+
+
+def make_starts(
+    run: Run, repeat: int, task: Task, rhos: tuple[float, ...], thetas: tuple[float, ...],
+    n1_ratios: tuple[float, ...],
+) -> list[Start]:  # fmt: skip
+    """The starts to compare; pretraining is perfect, V_pre is the pretraining P itself."""
+    starts = []
+    for rho in rhos:
+        rng = run.rng(repeat, "pretraining", f"{rho:g}")
+        pre = data.correlated_transition(rng, task, rho)
+        starts += [
+            Start("transfer", rho, theta, 0, theta * pre + (1 - theta) * task.U) for theta in thetas
+        ]
+    for n1 in dict.fromkeys(max(1, round(ratio * task.T)) for ratio in n1_ratios):
+        rng = run.rng(repeat, "stage one", task.T, n1)
+        value = data.stage_one_value(task, n1, *data.stage_one_counts(rng, task, n1))[0]
+        starts.append(Start("scratch", np.nan, np.nan, n1, value))
+    return starts
+
+
+class Search:
+    """Phase 2 from every start under every tuning on the same batches, until the goal or the cap.
+
+    The goal is corr_A > 0.85 and |V - P|_mu^2 < 0.02 on three checks in a row; the first counts.
+    """
+
+    def __init__(
+        self, task: Task, starts: list[Start], B: int, eta_v: float, cap: int,
+        rng: np.random.Generator,
+    ) -> None:  # fmt: skip
+        self.task, self.starts, self.B, self.cap, self.rng = task, starts, B, cap, rng
+        large = B >= LARGE_BATCH
+        self.cells = [
+            (start, eta, lam)
+            for start in range(len(starts))
+            for eta in ETA_FACTOR[large]
+            for lam in LAM_FACTOR[large]
+        ]
+        self.sizes = Steps.of(
+            eta_v, [eta for _, eta, _ in self.cells], [lam for _, _, lam in self.cells]
+        )
+        C = len(self.cells)
+        self.V = np.stack([starts[index].value for index, _, _ in self.cells])
+        self.A: Attention = model.start(task, C, np.float32)[1]
+        self.sampler = Sampler(task, rng)
+        self.samples = 0
+        self.alive = np.arange(C)
+        """Configurations still computed; V, A and held are theirs alone."""
+        self.held, self.met = np.zeros(C, dtype=int), np.full(C, -1)
+
+    @property
+    def over(self) -> bool:
+        """Every configuration met the goal, or the samples are used up."""
+        return self.samples >= self.cap or bool((self.met >= 0).all())
+
+    def step(self) -> None:
+        """One step of every configuration and a look at the goal."""
+        task, alive = self.task, self.alive
+        sizes = Steps(*(getattr(self.sizes, f.name)[alive] for f in fields(Steps)))
+        model.step(self.V, self.A, self.sampler.batch(self.B), task.mu, sizes)
+        self.samples += self.B
+        size = task.mu @ (task.q**2).sum(axis=1)
+        own = task.mu @ np.stack([np.einsum("tc,tc->c", a, a) for a in self.A])
+        corr = task.mu @ theory.overlaps(task, self.A) / np.sqrt(own * size)
+        error = ((self.V - task.P) ** 2 @ task.mu).sum(axis=1)
+        self.held = np.where((corr > CORR_A) & (error < ERR_V), self.held + 1, 0)
+        now = alive[self.held == SUSTAINED]
+        self.met[now[self.met[now] < 0]] = self.samples - (SUSTAINED - 1) * self.B
+        kept = self.met[alive] < 0
+        if 0 < kept.sum() <= DENSE * alive.size:  # carrying finished ones along costs more
+            self.alive, self.held, self.V = alive[kept], self.held[kept], self.V[kept]
+            self.A = np.ascontiguousarray(self.A[:, :, kept])
+
+    def rows(self) -> pd.DataFrame:
+        """One row per start and tuning; a goal not met has the cap as its samples and says so."""
+        chosen = [self.starts[index] for index, _, _ in self.cells]
+        reached = self.met >= 0
+        stage_one = np.array([start.n1 for start in chosen])
+        found = correlations(self.task, np.stack([start.value for start in chosen]))
+        return pd.DataFrame(
+            {
+                "T": self.task.T,
+                "init": [start.init for start in chosen],
+                "rho": [start.rho for start in chosen],
+                "theta": [start.theta for start in chosen],
+                "stage1_samples": stage_one,
+                "batch": self.B,
+                "eta_a": self.sizes.eta_a,
+                "lam": self.sizes.lam,
+                "start_corr_v": found,
+                "samples": stage_one + np.where(reached, self.met, self.cap),
+                "reached": reached,
+            }
+        )
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint needs."""
+        return {
+            "V": self.V, "A": self.A, "samples": self.samples, "held": self.held, "met": self.met,
+            "alive": self.alive, "rng": self.rng.bit_generator.state,
+        }  # fmt: skip
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a saved state."""
+        self.V, self.A, self.samples = state["V"], state["A"], state["samples"]
+        self.held, self.met, self.alive = state["held"], state["met"], state["alive"]
+        self.rng.bit_generator.state = state["rng"]
+
+
+def best_tunings(tunings: pd.DataFrame) -> pd.DataFrame:
+    """The least samples of every start over tunings (and theta), reached ones first."""
+    key = ["T", "init", "rho", "stage1_samples"]
+    ranked = tunings.sort_values(["reached", "samples"], ascending=[False, True], kind="stable")
+    best = ranked.groupby(key, sort=False, dropna=False).head(1)
+    return best.sort_values(["init", "rho", "stage1_samples"], kind="stable")
+
+
+def break_even(best: pd.DataFrame) -> pd.DataFrame:
+    """The correlation at which transfer costs what scratch costs at its best n1; one row.
+
+    Linear in rho between the grid's points, from the log of the costs. Outside the grid the answer
+    is its edge and `bracketed` is false: at the top when transfer never wins, at the bottom when
+    it always does.
+    """
+    ours = best[best["init"] == "transfer"].sort_values("rho", ascending=False)
+    reached = best[(best["init"] == "scratch") & best["reached"]]
+    scratch = reached if len(reached) else best[best["init"] == "scratch"]
+    cheapest = scratch.sort_values("samples", kind="stable").iloc[0]
+    gap = np.log(ours["samples"].to_numpy(float) / float(cheapest["samples"]))
+    rho = ours["rho"].to_numpy(float)
+    losing = np.flatnonzero(gap > 0)
+    if losing.size and losing[0] > 0:
+        i = losing[0]
+        value = rho[i - 1] + (rho[i] - rho[i - 1]) * -gap[i - 1] / (gap[i] - gap[i - 1])
+    else:
+        value = rho[0] if losing.size else rho[-1]
+    return pd.DataFrame(
+        {
+            "T": [int(cheapest["T"])],
+            "scratch_samples": [int(cheapest["samples"])],
+            "scratch_n1": [int(cheapest["stage1_samples"])],
+            "break_even": [float(value)],
+            "bracketed": [bool(losing.size and losing[0] > 0)],
+        }
+    )
