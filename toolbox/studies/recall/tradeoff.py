@@ -32,9 +32,9 @@ def tradeoff(
 ) -> None:
     """One row per replicate and cell: the best accuracy seen, 1 ends a cell.
 
-    Cells whose heads pad to the same shape train as one ensemble, on the same prompts. A cell is
-    trained in the same shape and on the same streams wherever it stands, so that a grid done cell
-    by cell has the same numbers as the grid in one run.
+    Cells whose heads pad to the same shape train as one ensemble, on the same prompts. A cell has
+    the same shape, weights, facts and prompts wherever it stands, so that a grid done cell by cell
+    by an array is the grid in one run (up to the rounding of matrix products).
     """
     task = make_task(subjects, relations, answers, noise, length, "random")
     classes: dict[Size, list[Size]] = {}
