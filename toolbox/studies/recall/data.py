@@ -97,7 +97,7 @@ def counts(tokens: Tensor, vocabulary: int) -> Tensor:
 def unit_rows(count: int, d: int, generator: torch.Generator, device: str) -> Tensor:
     """Embeddings of an associative memory: Gaussian rows scaled to unit length, (count, d)."""
     rows = torch.randn(count, d, generator=generator, device=device)
-    return rows / rows.norm(dim=1, keepdim=True)
+    return torch.nn.functional.normalize(rows, dim=1)
 
 
 def association(inputs: int, outputs: int | None) -> np.ndarray:

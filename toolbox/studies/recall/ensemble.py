@@ -43,7 +43,8 @@ class Ensemble:
 
     def parameters(self) -> dict[str, Tensor]:
         """name -> (E, *shape), views into `flat`."""
-        pieces = self.flat.split([math.prod(shape) for shape in self.shapes.values()], dim=1)
+        sizes = [math.prod(shape) for shape in self.shapes.values()]
+        pieces = torch.split(self.flat, sizes, dim=1)
         return {
             name: piece.view(self.members, *shape)
             for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
@@ -144,7 +145,7 @@ def hopeless(best: np.ndarray, step: int, budget: Budget) -> np.ndarray:
     if share < FIRST_SHARE:
         return np.zeros(len(best), dtype=bool)
     error = max(1 - budget.threshold, 1e-3)
-    return 1 - best > error ** (share / 2)
+    return np.asarray(1 - best > error ** (share / 2))
 
 
 def train(

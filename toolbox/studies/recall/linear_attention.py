@@ -105,5 +105,5 @@ def flow(
     )  # fmt: skip
     if not solution.success:
         raise FloatingPointError(solution.message)
-    a, value = solution.y[:V].T, solution.y[V:].T.reshape(len(times), V, A)
-    return a, value
+    states: np.ndarray = solution.y.T
+    return states[:, :V], states[:, V:].reshape(len(times), V, A)

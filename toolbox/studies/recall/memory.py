@@ -63,8 +63,8 @@ class Memory(Ensemble):
     def _draw(
         shape: Shape, N: int, outputs: int, generator: torch.Generator, device: str
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        def normal(*size: int) -> Tensor:
-            return torch.randn(*size, generator=generator, device=device) / size[0] ** 0.5
+        def normal(rows: int, columns: int) -> Tensor:
+            return torch.randn(rows, columns, generator=generator, device=device).div_(rows**0.5)
 
         keys = data.unit_rows(N, shape.d, generator, device)
         values = data.unit_rows(outputs, shape.d, generator, device).T.contiguous()

@@ -92,7 +92,9 @@ class _Sgd:
         self.test = self._prompts([queries] * run.repeats, tests)
         self.looks: list[dict[str, np.ndarray]] = []
 
-    def _prompts(self, queries: list[Any], streams: list[torch.Generator]):  # type: ignore[no-untyped-def]
+    def _prompts(
+        self, queries: list[Any], streams: list[torch.Generator]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Counts (E, n, V) and labels (E, n)."""
         counts, labels = [], []
         for (s, r), stream, answers in zip(queries, streams, self.answers, strict=True):
@@ -106,8 +108,8 @@ class _Sgd:
         if saved is not None:
             step, self.looks = saved["step"], list(saved["looks"])
             self.model.a, self.model.value = saved["a"].clone(), saved["value"].clone()
-            for stream, state in zip(self.streams, saved["streams"], strict=True):
-                stream.set_state(state)
+            for stream, position in zip(self.streams, saved["streams"], strict=True):
+                stream.set_state(position)
 
         def state() -> dict[str, Any]:
             streams = [stream.get_state() for stream in self.streams]
