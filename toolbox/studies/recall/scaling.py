@@ -133,7 +133,10 @@ def scaling(
             inner = None
             floor, search = searches[0].low, searches[0]
             task = task_of(search.low)
-            run.write("scaling", _row(point, search, task, bits, threshold), repeat)
+            row = _row(point, search, task, bits, threshold)
+            run.write("scaling", row, repeat)
+            drawn = {"series": row["series"], "params": float(row["params"])}
+            run.write("lines", {**drawn, "facts": float(row["facts"])}, repeat)
             progress.update(1, f"{point.alpha:g}:{point.beta:g} d {point.size.d}")
     for repeat in range(run.repeats):
         _write_lines(run, repeat, points, 1 - threshold, answers, scaling, bits)
@@ -169,7 +172,7 @@ def _row(
 def _write_lines(
     run: Run, repeat: int, points: list[Point], error: float, D: int, scaling: str, bits: float
 ) -> None:
-    """The measured points and the reference lines, in the table that the figure draws."""
+    """The reference lines, in the table that the figure draws."""
     params = np.geomspace(
         min(p.size.parameters for p in points) / 1.2,
         max(p.size.parameters for p in points) * 1.2,
