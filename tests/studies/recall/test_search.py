@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from toolbox.app import run
 from toolbox.studies.recall import data, theory
 from toolbox.studies.recall.ensemble import Budget, hopeless, train
 from toolbox.studies.recall.memory import Memory, Shape
@@ -188,3 +189,16 @@ def test_embeddings_are_unit_vectors():
     rows = data.unit_rows(50, 7, generator(0, 0), "cpu")
     assert rows.norm(dim=1).numpy() == pytest.approx(np.ones(50), abs=1e-6)
     assert abs(float((rows[:25] * rows[25:]).sum(1).mean())) < 4 / math.sqrt(7 * 25)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [["linear", "--method", "trained"], ["mlp"], ["scaling"]])
+def test_the_early_stop_changes_no_capacity_of_the_small_grid(words, tmp_path):
+    tables = []
+    for flag in ("--early-stop", "--no-early-stop"):
+        argv = ["recall", *words, flag, "--quiet", "--out", str(tmp_path / flag)]
+        assert run([*argv, "--threads", "1"]) == 0
+        name = "scaling.csv" if words == ["scaling"] else "capacity.csv"
+        (path,) = (tmp_path / flag).glob(f"recall/*/*/{name}")
+        tables.append(path.read_bytes())
+    assert tables[0] == tables[1]
