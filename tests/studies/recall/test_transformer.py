@@ -1,0 +1,149 @@
+"""The table of tokens against attention written out, and the symmetries of the task."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from toolbox.studies.recall import data
+from toolbox.studies.recall.transformer import Facts, Size, Transformer, initial
+
+TASK = data.Task(subjects=6, relations=5, answers=4, noise=11, length=12)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def facts(d, contexts=4):
+    table = data.random_facts(TASK, np.random.default_rng(0))
+    return Facts.draw(TASK, d, contexts, table, generator(1), "cpu")
+
+
+def model(sizes, rates=None, padded=None, seed=2, batch=64):
+    generators = [generator(seed + 10 * size.heads + size.width) for size in sizes]
+    rates = rates or [0.01] * len(sizes)
+    return Transformer(facts(sizes[0].d), sizes, generators, rates, batch, generator(3), padded)
+
+
+def written_out(weights, held, tokens, heads, head_dim):
+    """softmax(x_t K_h Q_h^T x_T / sqrt d_h), the way the paper writes it: logits (B, R D)."""
+    x = held.embedding[tokens]
+    outs = []
+    for h in range(heads):
+        own = slice(h * head_dim, (h + 1) * head_dim)
+        query, key, value = (x @ weights[name][:, own] for name in ("Q", "K", "V"))
+        score = (key * query[:, -1:]).sum(-1) / math.sqrt(head_dim)
+        outs.append((torch.softmax(score, 1)[..., None] * value).sum(1))
+    out = torch.cat(outs, 1) @ weights["O"]
+    hidden = torch.relu(out @ weights["W1"] + weights["b"])
+    return (out + hidden @ weights["W2"]) @ held.unembedding
+
+
+@pytest.mark.parametrize(("heads", "width"), [(1, 0), (3, 16), (4, 1)])
+def test_the_table_of_tokens_is_attention_written_out(heads, width):
+    size = Size(8, heads, 3, width)
+    one = model([size], padded=size.padded)
+    for _ in range(5):
+        one.step()
+    weights = {name: value[0] for name, value in one.parameters().items()}
+    subject, relation = data.random_queries(TASK, 50, generator(4), "cpu")
+    tokens = data.prompts(TASK, subject, relation, generator(5), shuffle=True)
+    expected = written_out(weights, one.facts, tokens, size.padded.heads, 3)
+    found = one.logits(data.counts(tokens, TASK.vocabulary))[0]
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_positions_and_names_of_noise_do_not_matter():
+    """A prompt is its counts (positions); renaming noise with its embeddings changes nothing."""
+    one = model([Size(8, 2, 4, 16)])
+    subject, relation = data.random_queries(TASK, 20, generator(), "cpu")
+    tokens = data.prompts(TASK, subject, relation, generator())
+    order = torch.randperm(TASK.length - 1, generator=generator(6))
+    moved = torch.cat([tokens[:, order], tokens[:, -1:]], 1)
+    counted = data.counts(tokens, TASK.vocabulary)
+    assert torch.equal(data.counts(moved, TASK.vocabulary), counted)
+    before = one.logits(counted)
+    names = torch.arange(TASK.vocabulary)
+    first = TASK.subjects + TASK.relations
+    names[first:-1] = first + torch.randperm(TASK.noise, generator=generator(7))
+    one.facts.embedding[names] = one.facts.embedding.clone()
+    assert torch.allclose(
+        one.logits(data.counts(names[tokens], TASK.vocabulary)), before, atol=1e-5
+    )
+
+
+def test_padding_is_exact_and_stays_zero():
+    size, into = Size(8, 3, 4, 20), Size(8, 4, 4, 128)
+    plain, padded = model([size]), model([size], padded=into)
+    for _ in range(30):
+        plain.step()
+        padded.step()
+    small, large = plain.parameters(), padded.parameters()
+    assert torch.allclose(small["O"], large["O"][:, :12], atol=1e-3)
+    assert (large["O"][:, 12:] == 0).all()
+    assert (large["V"][:, :, 12:] == 0).all()
+    assert (large["W1"][:, :, 20:] == 0).all()
+    assert (large["W2"][:, 20:] == 0).all()
+    assert (large["b"][:, :, 20:] == 0).all()
+
+
+def test_a_cell_alone_has_the_numbers_of_the_grid():
+    sizes = [Size(8, 3, 4, m) for m in (0, 8, 32)] + [Size(8, 4, 4, 8)]
+    together = model(sizes, padded=Size(8, 4, 4, 128))
+    alone = model(sizes[2:3], padded=Size(8, 4, 4, 128))
+    for step in range(40):
+        together.step()
+        alone.step()
+        if step == 20:
+            together.keep(torch.tensor([0, 2]))
+    assert torch.equal(together.flat[1], alone.flat[0])
+
+
+def test_the_gradient_is_that_of_the_cross_entropy():
+    size = Size(8, 2, 4, 16)
+    ours, reference = model([size]), model([size])
+    flat = reference.flat.detach().clone().requires_grad_()
+    adam = torch.optim.Adam([flat], lr=0.01)
+    for _ in range(10):
+        ours.step()
+        reference.flat = flat
+        counts, labels = reference.batch()
+        adam.zero_grad()
+        torch.nn.functional.cross_entropy(reference.logits(counts)[0], labels).backward()
+        adam.step()
+    assert torch.allclose(ours.flat, flat, atol=2e-4)
+
+
+def test_initial_scales():
+    weights = initial(Size(64, 8, 16, 256), Size(64, 8, 16, 256), generator(), "cpu")
+    expected = {"Q": 1 / 16, "K": 1 / 16, "V": 1 / 16, "O": 1 / 64, "W1": 1 / 64, "W2": 1 / 256}
+    for name, variance in expected.items():
+        assert weights[name].var().item() == pytest.approx(variance, rel=0.1), name
+    assert (weights["b"] == 0).all()
+
+
+def test_a_memory_that_ignores_the_subject_scores_the_relation_marginal():
+    """Without its subjects' embeddings a model can learn only p(answer | relation)."""
+    held = facts(16, contexts=20)
+    held.embedding[: TASK.subjects] = 0
+    size = Size(16, 4, 8, 32)
+    one = Transformer(held, [size], [generator(2)], [0.01], 256, generator(3))
+    for _ in range(600):
+        one.step()
+    found = one.evaluate()
+    own = held.answers.view(TASK.subjects, TASK.relations) % TASK.answers
+    counts = torch.stack([(own == k).sum(0) for k in range(TASK.answers)]).double()
+    shares = counts / TASK.subjects
+    best = float(shares.max(0).values.mean())
+    entropy = float(-(shares.clamp(min=1e-12).log() * shares).sum(0).mean())
+    assert found["relation_accuracy"][0] > 0.999
+    assert found["accuracy"][0] == pytest.approx(best, abs=0.06)
+    assert found["loss"][0] == pytest.approx(entropy, abs=0.1)
+    assert found["loss_relation"][0] < 0.02
+
+
+def test_parameter_counts():
+    size = Size(d=32, heads=8, head_dim=4, width=64)
+    assert (size.attention, size.mlp, size.parameters) == (1024, 2048, 4 * 1024 + 2 * 2048)

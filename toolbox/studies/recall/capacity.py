@@ -1,0 +1,185 @@
+"""`recall linear` and `recall mlp`: how much an associative memory holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from toolbox.core.errors import UsageError
+from toolbox.core.run import Run
+
+from . import theory
+from .ensemble import Budget, train
+from .memory import Memory, Shape, superposition_accuracy
+from .search import Search, search_together
+
+POINTS = 60  # of a reference line
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a capacity is searched: trained by Adam, or in closed form."""
+
+    rates: tuple[float, ...]
+    budget: Budget
+    draws: int
+    bits: float
+
+
+def linear(run: Run, *, dims: tuple[int, ...], method: str, how: Method) -> None:
+    """Capacity of a d x d matrix (Theorem 1 and Figure 1, left).
+
+    Bracket [d, d^2 / 2] as in the paper; [2, d^2 / 2] for the superposition, which holds less
+    than d.
+    """
+    shapes = [Shape(d) for d in dims]
+    names = ("superposition", "trained") if method == "both" else (method,)
+    points = [(name, shape) for name in names for shape in shapes]
+    _capacities(run, points, how, lambda s: (s.d, s.d * s.d // 2))
+    grid = _span([shape.parameters for shape in shapes])
+    lines = {
+        "paper": theory.inverse_n_log_n(grid / theory.PAPER_LINEAR),
+        "sharp": theory.inverse_n_log_n(grid * theory.SHARP),
+        "bound": _bound(grid, None, how),
+    }
+    if "superposition" in names:
+        d = np.sqrt(grid)
+        lines["predicted"] = theory.superposition_capacity(d, how.budget.threshold)
+    _write_lines(run, grid, lines)
+
+
+def mlp(
+    run: Run, *, dims: tuple[int, ...], ratios: tuple[float, ...], outputs: int, how: Method
+) -> None:
+    """Capacity of an MLP of width m = ratio d (Theorem 2; Figure 1, right; Figure 6)."""
+    shapes = [Shape(d, int(r * d), outputs or None) for r in ratios for d in dims]
+    for shape in shapes:
+        if not shape.width or shape.parameters < shape.d + 2:
+            raise UsageError(
+                f"--ratios {min(ratios):g}: gives the width {shape.width} at d = {shape.d}, and "
+                "the search needs one of at least 2; raise the ratio"
+            )
+    _capacities(run, [("trained", shape) for shape in shapes], how, lambda s: (s.d, s.parameters))
+    grid = _span([shape.parameters for shape in shapes])
+    if outputs:
+        paper = grid / theory.PAPER_FIXED
+    else:
+        paper = theory.inverse_n_log_n(grid / theory.PAPER_MLP)
+    # Every trained number counts as capacity: 2 m d + m, at the smallest dimension 2 + 1/d per m d.
+    held = grid * (2 + 1 / min(dims))
+    _write_lines(run, grid, {"paper": paper, "bound": _bound(held, outputs or None, how)})
+
+
+def _bound(held: np.ndarray, outputs: int | None, how: Method) -> np.ndarray:
+    error = 1 - how.budget.threshold
+    return np.array([theory.most_associations(how.bits * p, outputs, error) for p in held])
+
+
+def _capacities(
+    run: Run,
+    points: Sequence[tuple[str, Shape]],
+    how: Method,
+    bracket: Callable[[Shape], tuple[int, int]],
+) -> None:
+    """One search per replicate and point; a row of `capacity` each, a row of `trials` per trial."""
+    saved = run.restore() or {"point": 0, "inner": None}
+    inner = saved["inner"]
+    with run.progress(len(points), "capacities", saved["point"]) as progress:
+        for number in range(saved["point"], len(points)):
+            name, shape = points[number]
+            low, high = bracket(shape)
+            if name == "superposition":
+                low = 2
+            searches = [Search.between(low, high) for _ in range(run.repeats)]
+            trial = _trials(run, name, shape, how)
+
+            def tick(state: Callable[[], Any]) -> None:
+                run.checkpoint(lambda: {"point": number, "inner": state()})
+
+            search_together(searches, trial, tick, inner)
+            inner = None
+            for repeat, search in enumerate(searches):
+                N = search.low
+                most = theory.most_associations(
+                    how.bits * shape.held, shape.outputs, 1 - how.budget.threshold
+                )
+                run.write(
+                    "capacity",
+                    {
+                        "method": name,
+                        "d": shape.d,
+                        "m": shape.width or 0,
+                        "params": shape.parameters,
+                        "params_held": shape.held,
+                        "outputs": shape.outputs or 0,
+                        "capacity": N,
+                        "trials": search.trials,
+                        "censored": search.censored,
+                        "n_log_n_over_params": float(theory.n_log_n(N)) / shape.parameters,
+                        "n_over_params": N / shape.parameters,
+                        "most": most,
+                    },
+                    repeat,
+                )
+                series = name if shape.width is None else f"m/d = {shape.width / shape.d:.3g}"
+                run.write(
+                    "lines",
+                    {"series": series, "params": float(shape.parameters), "capacity": float(N)},
+                    repeat,
+                )
+            progress.update(1, f"{name} d {shape.d}")
+
+
+def _trials(run: Run, name: str, shape: Shape, how: Method):  # type: ignore[no-untyped-def]
+    """The trial that `search_together` asks for: does the method learn N associations?"""
+    stream = (name, shape.d, shape.width or 0, shape.outputs or 0)
+
+    def generator(repeat: int, N: int):  # type: ignore[no-untyped-def]
+        return run.torch_generator(repeat, *stream, N)
+
+    def write(N: int, repeat: int, rate: float, accuracy: float, stopped: int) -> None:
+        run.write(
+            "trials",
+            {
+                "method": name, "d": shape.d, "m": shape.width or 0, "N": N, "lr": rate,
+                "accuracy": accuracy, "stopped": stopped,
+            },
+            repeat,
+        )  # fmt: skip
+
+    def closed_form(N: int, who: Sequence[int], tick: Any, saved: Any) -> dict[int, bool]:
+        tick(lambda: None)
+        found = {}
+        for repeat in who:
+            accuracy = superposition_accuracy(
+                shape.d, N, shape.outputs, how.draws, generator(repeat, N), run.device
+            )
+            write(N, repeat, 0.0, accuracy, 0)
+            found[repeat] = accuracy >= how.budget.threshold
+        return found
+
+    def trained(N: int, who: Sequence[int], tick: Any, saved: Any) -> dict[int, bool]:
+        model = Memory(shape, N, who, how.rates, generator, run.device)
+        outcome = train(model, how.budget, tick, lambda: saved)
+        best = outcome.best.reshape(len(who), len(how.rates))
+        stopped = outcome.stopped.reshape(best.shape)
+        for i, repeat in enumerate(who):
+            for j, rate in enumerate(how.rates):
+                write(N, repeat, rate, float(best[i, j]), int(stopped[i, j]))
+        return {r: bool(best[i].max() >= how.budget.threshold) for i, r in enumerate(who)}
+
+    return closed_form if name == "superposition" else trained
+
+
+def _span(params: Sequence[int]) -> np.ndarray:
+    """Parameter counts at which the reference lines are drawn, (POINTS,)."""
+    return np.geomspace(min(params) / 1.2, max(params) * 1.2, POINTS)
+
+
+def _write_lines(run: Run, params: np.ndarray, lines: dict[str, np.ndarray]) -> None:
+    for repeat in range(run.repeats):
+        for series, capacity in lines.items():
+            run.write("lines", {"series": series, "params": params, "capacity": capacity}, repeat)

@@ -1,0 +1,75 @@
+"""`recall curve`: accuracy against N, the transition that a capacity search looks for."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from toolbox.core.run import Run
+
+from . import theory
+from .memory import Memory, Shape, superposition_accuracy
+
+
+def curve(
+    run: Run,
+    *,
+    kind: str,
+    d: int,
+    m: int,
+    outputs: int,
+    sizes: tuple[int, ...],
+    lr: float,
+    steps: int,
+    every: int,
+    draws: int,
+) -> None:
+    """One row per replicate, N and recorded step; all replicates of one N train together.
+
+    The superposition has one row per N, at step 0, beside its Gaussian prediction.
+    """
+    shape = Shape(d, m if kind == "mlp" else None, outputs or None)
+    same = {"kind": kind, "d": d, "m": shape.width or 0, "params": shape.parameters}
+    start, saved = run.restore() or (0, None)
+    with run.progress(len(sizes), "sizes", start) as progress:
+        for number in range(start, len(sizes)):
+            N = sizes[number]
+            ratio = float(theory.n_log_n(N)) / shape.parameters
+
+            def generator(repeat: int, N: int) -> torch.Generator:
+                return run.torch_generator(repeat, "curve", kind, d, m, outputs, N)
+
+            def write(step: int, accuracy: np.ndarray, **more: object) -> None:
+                run.write(
+                    "curve",
+                    {
+                        **same, "N": N, "n_log_n_over_params": ratio, "step": step,
+                        "accuracy": accuracy, "repeat": np.arange(run.repeats), **more,
+                    },
+                )  # fmt: skip
+
+            if kind == "superposition":
+                run.checkpoint(lambda: (number, None))
+                found = [
+                    superposition_accuracy(
+                        d, N, shape.outputs, draws, generator(repeat, N), run.device
+                    )
+                    for repeat in range(run.repeats)
+                ]
+                predicted = np.nan if outputs else float(theory.superposition_prediction(N, d))
+                write(0, np.array(found), loss=np.nan, predicted=predicted, last=True)
+                progress.update(1, f"N {N}")
+                continue
+            model = Memory(shape, N, range(run.repeats), (lr,), generator, run.device)
+            if saved is not None:
+                model.load(saved)
+                saved = None
+            while model.steps < steps:
+                run.checkpoint(lambda: (number, model.state()))
+                model.step()
+                if model.steps % every == 0 or model.steps == steps:
+                    loss = model.loss()
+                    run.check_finite(float(loss.sum()), f"the loss at N {N}, step {model.steps}")
+                    last = model.steps == steps
+                    write(model.steps, model.accuracy(), loss=loss, predicted=np.nan, last=last)
+            progress.update(1, f"N {N}")

@@ -1,0 +1,192 @@
+"""Many networks of one shape trained at once: a leading dimension E, and one Adam for all.
+
+Every product is a batched one (`bmm`). A slice depends, in its last bit, on where it lies in memory
+but not on what lies behind it. Members stand in the order of their replicates and those that leave
+close ranks, so a replicate's numbers do not depend on how many follow it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+STATED = ("flat", "first", "second", "rate")
+
+
+class Ensemble:
+    """E networks with the parameters of each in one row of `flat`, (E, P).
+
+    A model says in `batch` what the step trains on and in `logits` what it computes.
+    """
+
+    def __init__(self, initial: Mapping[str, Tensor], rates: Sequence[float]) -> None:
+        """initial : name -> (E, *shape); rates : the learning rate of each member, (E,)."""
+        self.shapes = {name: tuple(value.shape[1:]) for name, value in initial.items()}
+        members = len(rates)
+        self.flat = torch.cat([value.reshape(members, -1) for value in initial.values()], dim=1)
+        self.flat.requires_grad_()
+        self.first, self.second = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
+        self.rate = torch.tensor(rates, dtype=torch.float32, device=self.flat.device)[:, None]
+        self.steps = 0
+
+    @property
+    def members(self) -> int:
+        """E."""
+        return len(self.flat)
+
+    def parameters(self) -> dict[str, Tensor]:
+        """name -> (E, *shape), views into `flat`."""
+        sizes = [math.prod(shape) for shape in self.shapes.values()]
+        pieces = torch.split(self.flat, sizes, dim=1)
+        return {
+            name: piece.view(self.members, *shape)
+            for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
+        }
+
+    def batch(self) -> tuple[Any, Tensor]:
+        """The inputs of the next step and their labels, (B,) or (E, B)."""
+        raise NotImplementedError
+
+    def logits(self, inputs: Any) -> Tensor:
+        """(E, B, answers)."""
+        raise NotImplementedError
+
+    def accuracy(self) -> np.ndarray:
+        """The accuracy by which a trial is judged, (E,)."""
+        raise NotImplementedError
+
+    def step(self) -> None:
+        """One step of Adam on the cross entropy, its mean over the batch."""
+        inputs, labels = self.batch()
+        logits = self.logits(inputs)
+        with torch.no_grad():
+            # The gradient of the cross entropy in the logits; the loss itself is never needed.
+            pull = torch.softmax(logits, dim=2)
+            labels = labels.expand(self.members, -1)[..., None]
+            pull.scatter_add_(2, labels, pull.new_tensor(-1.0).expand(labels.shape))
+            pull /= logits.shape[1]
+        (gradient,) = torch.autograd.grad(logits, self.flat, pull)
+        self.adam(gradient)
+
+    @torch.no_grad()
+    def adam(self, gradient: Tensor) -> None:
+        """Kingma and Ba, arXiv:1412.6980, Algorithm 1; gradient : (E, P)."""
+        self.steps += 1
+        self.first.lerp_(gradient, 1 - BETA1)
+        self.second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
+        scale = (self.second / (1 - BETA2**self.steps)).sqrt_().add_(EPSILON)
+        self.flat.sub_(self.first / scale * (self.rate / (1 - BETA1**self.steps)))
+
+    def keep(self, members: Tensor) -> None:
+        """Go on with some members only; members : (K,) indices."""
+        for name in STATED:
+            setattr(self, name, getattr(self, name).detach()[members].clone())
+        self.flat.requires_grad_()
+
+    def state(self) -> dict[str, Any]:
+        """All that a resumed run needs."""
+        return {"steps": self.steps, **{name: getattr(self, name).detach() for name in STATED}}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.steps = state["steps"]
+        for name in STATED:
+            setattr(self, name, state[name].clone())
+        self.flat.requires_grad_()
+
+
+# ----------------------------------------------------------------------------------- training
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When trials are looked at and when they end."""
+
+    steps: int
+    every: int
+    """Steps between two looks at the accuracy."""
+    threshold: float
+    """A trial ends when its accuracy is at least this."""
+    early: bool = True
+    """End a trial that cannot reach the threshold any more, see `hopeless`."""
+
+
+@dataclass
+class Outcome:
+    """How E trials ended: best accuracy, the step of the last look, both (E,)."""
+
+    best: np.ndarray
+    stopped: np.ndarray
+
+
+Tick = Callable[[Callable[[], Any]], None]
+"""Called before each step with a function that returns the state of the training."""
+
+
+FIRST_SHARE = 0.25
+
+
+def hopeless(best: np.ndarray, step: int, budget: Budget) -> np.ndarray:
+    """Trials that will not reach the threshold within the budget, (E,) booleans.
+
+    best : (E,) best accuracies so far. Let e = 1 - threshold be the error to reach. A trial that
+    just makes it has an error of about e^q or less at a share q of its budget: it learns fastest
+    first. From a quarter of the budget on a trial is given up when its error exceeds e^(q/2), at
+    half that pace. An empirical rule: the tests hold it to changing no capacity on the small grids.
+    """
+    share = step / budget.steps
+    if share < FIRST_SHARE:
+        return np.zeros(len(best), dtype=bool)
+    error = max(1 - budget.threshold, 1e-3)
+    return np.asarray(1 - best > error ** (share / 2))
+
+
+def train(
+    model: Ensemble,
+    budget: Budget,
+    tick: Tick,
+    restore: Callable[[], Any] | None = None,
+) -> Outcome:
+    """Train every member until it succeeds, cannot succeed, or the budget is spent.
+
+    restore : returns what `tick` was last given, to go on from there
+    """
+    members = model.members
+    best, stopped = np.zeros(members), np.zeros(members, dtype=np.int64)
+    alive, step = np.arange(members), 0
+    saved = restore() if restore else None
+    if saved is not None:
+        best, stopped, alive, step = (saved[k] for k in ("best", "stopped", "alive", "step"))
+        best, stopped = best.copy(), stopped.copy()
+        model.load(saved["model"])
+
+    def state() -> dict[str, Any]:
+        return {
+            "best": best, "stopped": stopped, "alive": alive, "step": step,
+            "model": model.state(),
+        }  # fmt: skip
+
+    while step < budget.steps and len(alive):
+        tick(state)
+        model.step()
+        step += 1
+        if step % budget.every and step != budget.steps:
+            continue
+        best[alive] = np.maximum(best[alive], model.accuracy())
+        stopped[alive] = step
+        done = best >= budget.threshold
+        if budget.early:
+            done |= hopeless(best, step, budget)
+        going = ~done[alive]
+        if not going.all():
+            alive = alive[going]
+            if len(alive):
+                model.keep(torch.from_numpy(np.flatnonzero(going)).to(model.flat.device))
+    return Outcome(best, stopped)

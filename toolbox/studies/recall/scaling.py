@@ -1,0 +1,190 @@
+"""`recall scaling`: facts stored against parameters (Figure 4, left; Figures 7 to 9)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from toolbox.core.errors import UsageError
+from toolbox.core.run import Run
+
+from . import data, theory
+from .ensemble import Budget, train
+from .search import Search, search_together
+from .tasks import draw_facts, make_task
+from .transformer import Size, Transformer
+
+
+@dataclass(frozen=True)
+class Point:
+    """One model of the sweep: attention alpha d^2, MLP beta d^2."""
+
+    alpha: float
+    beta: float
+    size: Size
+
+
+def relations_of(scaling: str, S: int) -> int:
+    """R = S (linear, distinct) or R = int(sqrt S) (square: S = R^2)."""
+    return math.isqrt(S) if scaling == "square" else S
+
+
+def sweep(dims: tuple[int, ...], alpha_beta: tuple[str, ...], heads: int) -> list[list[Point]]:
+    """One list per alpha:beta pair, by increasing d; d_h = int(d alpha / H), m = int(d beta).
+
+    Errors: `UsageError` for a pair that is none, and for d_h = 0.
+    """
+    out = []
+    for text in alpha_beta:
+        first, _, second = text.partition(":")
+        try:
+            alpha, beta = float(first), float(second)
+        except ValueError:
+            alpha = beta = math.nan
+        if not (0 < alpha <= 64 and 0 <= beta <= 64):
+            raise UsageError(
+                f"--alpha-beta {text}: expected attention:MLP like 1:1 or 0.5:2, alpha in (0, 64] "
+                "and beta in [0, 64]"
+            )
+        points = []
+        for d in sorted(dims):
+            head_dim = int(d * alpha / heads)
+            if head_dim == 0:
+                raise UsageError(
+                    f"--alpha-beta {text}: heads of dimension int({d} x {alpha:g} / {heads}) = 0; "
+                    "take fewer --heads, larger --dims or a larger alpha"
+                )
+            points.append(Point(alpha, beta, Size(d, heads, head_dim, int(d * beta))))
+        out.append(points)
+    return out
+
+
+def scaling(
+    run: Run,
+    *,
+    scaling: str,
+    heads: int,
+    answers: int,
+    dims: tuple[int, ...],
+    alpha_beta: tuple[str, ...],
+    low: int,
+    high: int,
+    length: int,
+    lr: tuple[float, ...],
+    batch: int,
+    steps: int,
+    every: int,
+    threshold: float,
+    early_stop: bool,
+    evaluate: str,
+    bits: float,
+) -> None:
+    """The largest S by binary search for every pair and d; the learning rates of a trial train as
+    one ensemble. A pair's search starts at its result for the d before, as in the paper.
+
+    distinct: D = S, so that there are as many answers per relation as subjects.
+    """
+    if high <= low:
+        raise UsageError(f"--high {high}: must exceed --low {low}")
+    points = [point for points in sweep(dims, alpha_beta, heads) for point in points]
+    jobs = [(repeat, point) for repeat in range(run.repeats) for point in points]
+    budget = Budget(steps, every, threshold, early_stop)
+    saved = run.restore() or {"job": 0, "inner": None, "low": low}
+    inner, floor = saved["inner"], saved["low"]
+    with run.progress(len(jobs), "searches", saved["job"]) as progress:
+        for number in range(saved["job"], len(jobs)):
+            repeat, point = jobs[number]
+            if point.size.d == min(dims):
+                floor = low
+
+            def tick(state: Callable[[], Any]) -> None:
+                run.checkpoint(lambda: {"job": number, "inner": state(), "low": floor})
+
+            def task_of(S: int) -> data.Task:
+                D = S if scaling == "distinct" else answers
+                return make_task(S, relations_of(scaling, S), D, 0, length, "random")
+
+            def trial(S: int, who: Sequence[int], tick: Any, saved: Any) -> dict[int, bool]:
+                task, size = task_of(S), point.size
+                stream = (f"{point.alpha:g}:{point.beta:g}", size.d, S)
+                facts = draw_facts(run, task, size.d, "random", evaluate, repeat, *stream)
+                generators = [run.torch_generator(repeat, "weights", *stream) for _ in lr]
+                model = Transformer(
+                    facts, [size] * len(lr), generators, lr, batch,
+                    run.torch_generator(repeat, "prompts", *stream),
+                )  # fmt: skip
+                outcome = train(model, budget, tick, lambda: saved)
+                run.write(
+                    "trials",
+                    {
+                        "alpha": point.alpha, "beta": point.beta, "d": size.d, "S": S, "lr": lr,
+                        "accuracy": outcome.best, "stopped": outcome.stopped,
+                    },
+                    repeat,
+                )  # fmt: skip
+                return {0: bool(outcome.best.max() >= threshold)}
+
+            searches = [Search.between(floor, max(high, floor + 1))]
+            search_together(searches, trial, tick, inner)
+            inner = None
+            floor, search = searches[0].low, searches[0]
+            task = task_of(search.low)
+            row = _row(point, search, task, bits, threshold)
+            run.write("scaling", row, repeat)
+            drawn = {"series": row["series"], "params": float(row["params"])}
+            run.write("lines", {**drawn, "facts": float(row["facts"])}, repeat)
+            progress.update(1, f"{point.alpha:g}:{point.beta:g} d {point.size.d}")
+    for repeat in range(run.repeats):
+        _write_lines(run, repeat, points, 1 - threshold, answers, scaling, bits)
+
+
+def _row(
+    point: Point, search: Search, task: data.Task, bits: float, threshold: float
+) -> dict[str, Any]:
+    size = point.size
+    need = float(theory.fano_bits(task.facts, task.answers, 1 - threshold))
+    return {
+        "series": f"{point.alpha:g}:{point.beta:g}",
+        "alpha": point.alpha,
+        "beta": point.beta,
+        "H": size.heads,
+        "D": task.answers,
+        "d": size.d,
+        "d_h": size.head_dim,
+        "m": size.width,
+        "params": size.parameters,
+        "params_products": size.attention + size.mlp,
+        "S": search.low,
+        "R": task.relations,
+        "facts": task.facts,
+        "facts_per_param": task.facts / size.parameters,
+        "bits_per_param": need / size.parameters,
+        "bound_share": need / (bits * size.parameters),
+        "trials": search.trials,
+        "censored": search.censored,
+    }
+
+
+def _write_lines(
+    run: Run, repeat: int, points: list[Point], error: float, D: int, scaling: str, bits: float
+) -> None:
+    """The reference lines, in the table that the figure draws."""
+    params = np.geomspace(
+        min(p.size.parameters for p in points) / 1.2,
+        max(p.size.parameters for p in points) * 1.2,
+        40,
+    )
+    run.write(
+        "lines", {"series": "paper", "params": params, "facts": theory.PAPER_FACTS * params}, repeat
+    )
+    if scaling == "distinct":  # D = S: N log2 S bits with N = S^2
+        S = np.geomspace(4, 1e5, 400)
+        need = np.array([float(theory.fano_bits(s * s, int(s), error)) for s in S])
+        facts = np.exp(np.interp(np.log(bits * params), np.log(need), np.log(S * S)))
+    else:
+        facts = bits * params / float(theory.fano_bits(1, D, error))
+    run.write("lines", {"series": "bound", "params": params, "facts": facts}, repeat)

@@ -1,0 +1,212 @@
+"""`recall sequential`: linear attention learns the relation, waits, then learns the subject."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from toolbox.core.run import Run
+
+from . import data, theory
+from .linear_attention import LinearAttention, flow, mean_counts, split_losses
+from .tasks import make_task
+
+LOSSES = {"total": "loss_total", "relation": "loss_relation", "subject": "loss_subject"}
+
+
+def sequential(
+    run: Run,
+    *,
+    subjects: int,
+    relations: int,
+    answers: int,
+    noise: int,
+    length: int,
+    facts: str,
+    lr: float,
+    steps: int,
+    batch: int,
+    init: float,
+    scheme: str,
+    every: int,
+    contexts: int,
+) -> None:
+    """Rows of `curve` for SGD and for the gradient flow, their losses in long form beside the
+    predicted staircase, and the escape times of both against theory (Section 5, Figure 5)."""
+    task = make_task(subjects, relations, answers, noise, length, facts)
+    attention = init * math.sqrt(task.outputs + 1) if scheme == "theory" else init
+    tables = [
+        data.structured_facts(task)
+        if facts == "structured"
+        else data.random_facts(task, run.rng(repeat, "facts"))
+        for repeat in range(run.repeats)
+    ]
+    recorded = np.unique(np.append(np.arange(every, steps + 1, every), steps))
+    saved = run.restore() or {"stage": "sgd", "repeat": 0, "inner": None}
+    if saved["stage"] == "sgd":
+        sgd = _Sgd(run, task, tables, attention, init, lr, batch, contexts)
+        sgd.train(steps, set(recorded.tolist()), saved["inner"])
+        looks = sgd.looks
+    else:
+        looks = saved["looks"]
+    for repeat in range(saved["repeat"], run.repeats):
+        run.checkpoint(lambda: {"stage": "flow", "repeat": repeat, "looks": looks, "inner": None})
+        table = tables[repeat]
+        a, value = flow(task, table, attention, init, recorded * lr)
+        C = mean_counts(task)
+        logits = np.einsum("fv,nv,nva->nfa", C, a, value, optimize=True)
+        log_p = logits - np.logaddexp.reduce(logits, axis=2)[..., None]
+        labels = np.broadcast_to(table.ravel(), log_p.shape[:2])
+        of_flow = split_losses(log_p, labels, answers)
+        drift = np.abs(a**2 - (value**2).sum(axis=2) - (attention**2 - task.outputs * init**2))
+        of_flow.update(_attention(task, a), conservation=drift.max(axis=1))
+        of_sgd = {name: np.array([look[name][repeat] for look in looks]) for name in looks[0]}
+        rates = rates_of(task, table)
+        escapes = [theory.escape_step(rate, lr, attention) for rate in rates]
+        for source, found in (("sgd", of_sgd), ("flow", of_flow)):
+            run.write("curve", {"step": recorded, "source": source, **found}, repeat)
+            _write_losses(run, repeat, source, recorded, found)
+            _write_escapes(run, repeat, source, task, recorded, found, rates, escapes)
+        _write_losses(run, repeat, "theory", recorded, staircase(task, recorded, *escapes))
+
+
+class _Sgd:
+    """All replicates at once, each on its own stream of prompts."""
+
+    def __init__(
+        self, run: Run, task: data.Task, tables: list[np.ndarray], attention: float, value: float,
+        lr: float, batch: int, contexts: int,
+    ) -> None:  # fmt: skip
+        self.run, self.task, self.lr, self.batch = run, task, lr, batch
+        self.device = run.device
+        self.streams = [run.torch_generator(r, "prompts") for r in range(run.repeats)]
+        self.answers = [torch.from_numpy(table).to(self.device).flatten() for table in tables]
+        self.model = LinearAttention(task, run.repeats, attention, value, self.device)
+        self.conserved = attention**2 - task.outputs * value**2
+        queries = data.all_queries(task, contexts, self.device)
+        tests = [run.torch_generator(r, "test") for r in range(run.repeats)]
+        self.test = self._prompts([queries] * run.repeats, tests)
+        self.looks: list[dict[str, np.ndarray]] = []
+
+    def _prompts(
+        self, queries: list[Any], streams: list[torch.Generator]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Counts (E, n, V) and labels (E, n)."""
+        counts, labels = [], []
+        for (s, r), stream, answers in zip(queries, streams, self.answers, strict=True):
+            counts.append(data.counts(data.prompts(self.task, s, r, stream), self.task.vocabulary))
+            labels.append(answers[s * self.task.relations + r])
+        return torch.stack(counts), torch.stack(labels)
+
+    def train(self, steps: int, recorded: set[int], saved: Any) -> None:
+        """Plain SGD; what is seen at the recorded steps is kept in `looks`."""
+        step = 0
+        if saved is not None:
+            step, self.looks = saved["step"], list(saved["looks"])
+            self.model.a, self.model.value = saved["a"].clone(), saved["value"].clone()
+            for stream, position in zip(self.streams, saved["streams"], strict=True):
+                stream.set_state(position)
+
+        def state() -> dict[str, Any]:
+            streams = [stream.get_state() for stream in self.streams]
+            inner = {"step": step, "looks": self.looks, "streams": streams}
+            inner |= {"a": self.model.a, "value": self.model.value}
+            return {"stage": "sgd", "repeat": 0, "inner": inner}
+
+        with self.run.progress(steps, "steps of SGD", step) as progress:
+            while step < steps:
+                self.run.checkpoint(state)
+                queries = [
+                    data.random_queries(self.task, self.batch, stream, self.device)
+                    for stream in self.streams
+                ]
+                self.model.step(*self._prompts(queries, self.streams), self.lr)
+                step += 1
+                if step in recorded:
+                    self._look(step)
+                progress.update(1)
+
+    def _look(self, step: int) -> None:
+        found = self.model.losses(*self.test, self.task.answers)
+        self.run.check_finite(float(found["loss_total"].sum()), f"the loss at step {step}")
+        a = self.model.a.double().cpu().numpy()
+        norms = (self.model.value.double() ** 2).sum(dim=2).cpu().numpy()
+        drift = np.abs(a**2 - norms - self.conserved).max(axis=1)
+        self.looks.append({**found, **_attention(self.task, a), "conservation": drift})
+
+
+def _attention(task: data.Task, a: np.ndarray) -> dict[str, np.ndarray]:
+    """Attention to the three kinds of tokens, (n,) each; a : (n, V)."""
+    S, R = task.subjects, task.relations
+    return {
+        "a_relation_mean": a[:, S : S + R].mean(axis=1),
+        "a_subject_mean": a[:, :S].mean(axis=1),
+        "a_noise_max": np.abs(a[:, S + R : -1]).max(axis=1),
+    }
+
+
+def rates_of(task: data.Task, table: np.ndarray) -> tuple[float, float]:
+    """(relation, subject) growth rates at zero for the given facts: mean norms of
+    E[c_v (onehot(y) - uniform)]. For structured facts these are `theory.growth_rates`."""
+    target = np.eye(task.outputs)[table] - 1 / task.outputs  # (S, R, R D)
+    relation = np.linalg.norm(target.mean(axis=0), axis=1) / task.relations
+    subject = np.linalg.norm(target.mean(axis=1), axis=1) / task.subjects
+    return float(relation.mean()), float(subject.mean())
+
+
+def staircase(
+    task: data.Task, steps: np.ndarray, relation: float, subject: float
+) -> dict[str, np.ndarray]:
+    """The theory's picture: each part of the loss is whole until its escape, then nothing."""
+    whole = np.where(steps < relation, math.log(task.relations), 0.0)
+    own = np.where(steps < subject, math.log(task.answers), 0.0)
+    return {"loss_total": whole + own, "loss_relation": whole, "loss_subject": own}
+
+
+def _write_losses(
+    run: Run, repeat: int, source: str, steps: np.ndarray, found: Mapping[str, np.ndarray]
+) -> None:
+    for name, column in LOSSES.items():
+        run.write(
+            "losses",
+            {"step": steps, "source": source, "kind": name, "loss": found[column]},
+            repeat,
+        )
+
+
+def first_below(steps: np.ndarray, values: np.ndarray, level: float) -> float:
+    """Where a curve first falls below a level, linear between the recorded steps; NaN if never."""
+    below = np.flatnonzero(values < level)
+    if not below.size:
+        return math.nan
+    at = int(below[0])
+    if at == 0:
+        return float(steps[0])
+    share = (values[at - 1] - level) / (values[at - 1] - values[at])
+    return float(steps[at - 1] + share * (steps[at] - steps[at - 1]))
+
+
+def _write_escapes(
+    run: Run, repeat: int, source: str, task: data.Task, steps: np.ndarray,
+    found: Mapping[str, np.ndarray], rates: tuple[float, float], predicted: list[float],
+) -> None:  # fmt: skip
+    """Escape of the relation: its loss has halved. Of the subject: the rest of the loss has."""
+    rest = found["loss_total"] - found["loss_relation"]
+    curves = (found["loss_relation"], rest)
+    halves = (0.5 * math.log(task.relations), 0.5 * math.log(task.answers))
+    measured = [first_below(steps, c, h) for c, h in zip(curves, halves, strict=True)]
+    run.write(
+        "escapes",
+        {
+            "source": source,
+            "what": ["relation", "subject"],
+            "rate": rates,
+            "predicted": [p if math.isfinite(p) else math.nan for p in predicted],
+            "measured": measured,
+        },
+        repeat,
+    )

@@ -1,0 +1,79 @@
+"""`recall tradeoff`: who stores the facts, the value matrices or the MLP (Figure 4, right)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from toolbox.core.run import Run
+
+from .ensemble import Budget, train
+from .tasks import draw_facts, make_task
+from .transformer import Size, Transformer
+
+
+def tradeoff(
+    run: Run,
+    *,
+    subjects: int,
+    relations: int,
+    answers: int,
+    noise: int,
+    length: int,
+    dim: int,
+    head_dim: int,
+    heads: tuple[int, ...],
+    widths: tuple[int, ...],
+    lr: float,
+    batch: int,
+    steps: int,
+    every: int,
+    evaluate: str,
+) -> None:
+    """One row per replicate and cell: the best accuracy seen, 1 ends a cell.
+
+    Cells whose heads pad to the same shape train as one ensemble, on the same prompts. A cell has
+    the same shape, weights, facts and prompts wherever it stands, so that a grid done cell by cell
+    by an array is the grid in one run (up to the rounding of matrix products).
+    """
+    task = make_task(subjects, relations, answers, noise, length, "random")
+    classes: dict[Size, list[Size]] = {}
+    for H in heads:
+        for m in widths:
+            size = Size(dim, H, head_dim, m)
+            classes.setdefault(size.padded, []).append(size)
+    jobs = [(r, padded, classes[padded]) for r in range(run.repeats) for padded in classes]
+    saved = run.restore() or {"job": 0, "inner": None}
+    inner = saved["inner"]
+    budget = Budget(steps, every, threshold=1.0, early=False)
+    with run.progress(len(jobs), "groups of cells", saved["job"]) as progress:
+        for number in range(saved["job"], len(jobs)):
+            repeat, padded, sizes = jobs[number]
+
+            def tick(state: Callable[[], Any]) -> None:
+                run.checkpoint(lambda: {"job": number, "inner": state()})
+
+            facts = draw_facts(run, task, dim, "random", evaluate, repeat)
+            generators = [
+                run.torch_generator(repeat, "weights", size.heads, size.width) for size in sizes
+            ]
+            stream = run.torch_generator(repeat, "prompts")
+            rates = [lr] * len(sizes)
+            model = Transformer(facts, sizes, generators, rates, batch, stream, padded)
+            outcome = train(model, budget, tick, lambda: inner)
+            inner = None
+            run.write(
+                "cells",
+                {
+                    "H": [size.heads for size in sizes],
+                    "m": [size.width for size in sizes],
+                    "attn_params": [size.attention for size in sizes],
+                    "mlp_params": [size.mlp for size in sizes],
+                    "attn_params_full": [4 * size.attention for size in sizes],
+                    "mlp_params_full": [2 * size.mlp for size in sizes],
+                    "accuracy": outcome.best,
+                    "stop_step": outcome.stopped,
+                },
+                repeat,
+            )
+            progress.update(1, f"H {padded.heads}")

@@ -1,0 +1,77 @@
+"""`recall train`: one transformer's learning curve, and what it hallucinates on the way."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from toolbox.core.run import Run
+
+from .tasks import draw_facts, make_task
+from .transformer import Size, Transformer
+
+
+def train(
+    run: Run,
+    *,
+    subjects: int,
+    relations: int,
+    answers: int,
+    facts: str,
+    noise: int,
+    length: int,
+    dim: int,
+    heads: int,
+    head_dim: int,
+    width: int,
+    lr: float,
+    batch: int,
+    steps: int,
+    every: int,
+    evaluate: str,
+) -> None:
+    """One row per replicate and look.
+
+    relation_accuracy counts every answer of the right relation as right: where it is 1 and the
+    accuracy is not, the model hallucinates, an answer of the right kind about the wrong subject.
+    """
+    task = make_task(subjects, relations, answers, noise, length, facts)
+    size = Size(dim, heads, head_dim, width)
+    start, saved = run.restore() or (0, None)
+    with run.progress(run.repeats * steps, "steps", start * steps) as progress:
+        for repeat in range(start, run.repeats):
+            drawn = draw_facts(run, task, dim, facts, evaluate, repeat)
+            model = Transformer(
+                drawn, [size], [run.torch_generator(repeat, "weights", heads, width)], [lr], batch,
+                run.torch_generator(repeat, "prompts"), size.padded,
+            )  # fmt: skip
+            if saved is not None:
+                model.load(saved)
+                saved = None
+            while model.steps < steps:
+                run.checkpoint(lambda: (repeat, model.state()))
+                model.step()
+                if model.steps % every == 0 or model.steps == steps:
+                    _look(run, repeat, model)
+                progress.update(1)
+
+
+def _look(run: Run, repeat: int, model: Transformer) -> None:
+    found = {name: float(values[0]) for name, values in model.evaluate().items()}
+    run.check_finite(found["loss"], f"the loss at step {model.steps}")
+    task = model.facts.task
+    # log D while only the relation is known, and nothing at all is known above log RD.
+    levels = {"log_answers": math.log(task.answers), "log_outputs": math.log(task.outputs)}
+    run.write("curve", {"step": model.steps, **found, **levels}, repeat)
+    shares = {
+        "right": found["accuracy"],
+        "right relation": found["relation_accuracy"],
+        "hallucinated": found["relation_accuracy"] - found["accuracy"],
+        "guessing in the relation (1/D)": 1 / task.answers,
+    }
+    run.write(
+        "shares",
+        {"step": model.steps, "answer": list(shares), "share": np.array(list(shares.values()))},
+        repeat,
+    )
