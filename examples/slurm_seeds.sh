@@ -1,8 +1,8 @@
 #!/bin/bash
 # One command, one seed per job, no sweep file:
-#   sbatch --array=0-499%50 --output=logs/%x-%A_%a.log examples/slurm_seeds.sh icl plateau --tasks 4
-#   toolbox plot icl plateau        # at any time: pools the seeds that are there
-#   toolbox verify icl plateau
+#   sbatch --array=0-499%50 --output=logs/%x-%A_%a.log examples/slurm_seeds.sh gd train
+#   toolbox plot gd train        # at any time: pools the seeds that are there
+#   toolbox verify gd train
 # (make `logs` first: a job whose log has no folder fails without a word)
 #SBATCH --job-name=toolbox
 #SBATCH --time=01:00:00

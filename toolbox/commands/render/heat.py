@@ -72,8 +72,9 @@ def _ticks(ax: Axes, plot: Plot, cells: Cells) -> None:
     share = 1.0 if plot.shape[1] == 1 else 0.45
     for axis, keys in ((ax.xaxis, cells.xs), (ax.yaxis, cells.ys)):
         longest = max(len(plot.text(key)) for key in keys)
-        room = MAX_TICKS if axis is ax.yaxis else max(2, int(56 * share / (longest + 2)))
-        step = -(-len(keys) // min(room, MAX_TICKS))
+        across = min(MAX_TICKS, max(2, int(56 * share / (longest + 2))))
+        room = across if axis is ax.xaxis else 20 if share == 1 else MAX_TICKS
+        step = -(-len(keys) // room)
         places = list(range(0, len(keys), step))
         axis.set_ticks(places, labels=[plot.text(keys[place]) for place in places])
 
