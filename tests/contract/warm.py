@@ -44,7 +44,9 @@ class Warm:
 
     def communicate(self, timeout: float) -> tuple[str, str]:
         self._process.join(timeout)
-        assert self.poll() is not None, f"still at work after {timeout} s"
+        if self.poll() is None:
+            self.kill()
+            raise TimeoutError(f"still at work after {timeout} s")
         stdout, stderr = (path.read_text() for path in self._said)
         self._folder.cleanup()
         return stdout, stderr
