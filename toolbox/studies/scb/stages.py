@@ -200,7 +200,7 @@ class Search:
         truth = float(task.mu @ theory.overlaps(task, A)[:, 0])
         size = float(task.mu @ (task.q**2).sum(axis=1))
         corr = truth / math.sqrt(float(task.mu @ theory.squares(A)[:, 0]) * size)
-        wrong = int(((A[:, :, 0] >= model.ROUNDING / task.Q) != (task.q > 0)).sum())
+        wrong = int(((A[:, 0] >= model.ROUNDING / task.Q) != (task.q > 0)).sum())
         for goal, holds in (("correlation", corr > 0.85), ("support", wrong == 0)):
             self.held[goal] = self.held[goal] + 1 if holds else 0
             if self.met[goal] is None and self.held[goal] == SUSTAINED:

@@ -159,7 +159,7 @@ class Search:
         model.step(self.V, self.A, self.sampler.batch(self.B), task.mu, sizes)
         self.samples += self.B
         size = task.mu @ (task.q**2).sum(axis=1)
-        own = task.mu @ np.stack([np.einsum("tc,tc->c", a, a) for a in self.A])
+        own = task.mu @ np.stack([np.einsum("ct,ct->c", a, a) for a in self.A])
         corr = task.mu @ theory.overlaps(task, self.A) / np.sqrt(own * size)
         error = ((self.V - task.P) ** 2 @ task.mu).sum(axis=1)
         self.held = np.where((corr > CORR_A) & (error < ERR_V), self.held + 1, 0)
@@ -168,7 +168,7 @@ class Search:
         kept = self.met[alive] < 0
         if 0 < kept.sum() <= DENSE * alive.size:  # carrying finished ones along costs more
             self.alive, self.held, self.V = alive[kept], self.held[kept], self.V[kept]
-            self.A = np.ascontiguousarray(self.A[:, :, kept])
+            self.A = self.A[:, kept]
 
     def rows(self) -> pd.DataFrame:
         """One row per start and tuning; a goal not met has the cap as its samples and says so."""
