@@ -79,7 +79,8 @@ def attention_gradients(
 ) -> Iterator[tuple[int, Attention]]:
     """(k, factor[k] times the gradient in a^(k)), (C, T), one last token after the other.
 
-    The gradient is the batch mean of (V^T r)[x_t] over the samples that end in k.
+    The gradient is the batch mean of (V^T r)[x_t] over the samples that end in k. All are handed
+    out in the same array, which the caller may overwrite: a fresh one would be paged in each time.
     factor : (N, C); 1 gives the gradient, 1 / mu_k the preconditioned one
     """
     N, C, T = shape
@@ -93,29 +94,36 @@ def attention_gradients(
         parts = f.pieces or _indicators(batch, N, C, dtype)
         # Indicators are of the first N - 1 tokens; the last one's lift is a row of ones.
         lifted = (back[:, : N - 1] - back[:, N - 1 :]).astype(dtype)
-    reached, gradient = 0, None
+    reached, gradient = 0, np.zeros((C, T), dtype)
     for k, mine, layout in parts:
         while reached < k:  # hand out what is complete, zeros for tokens that end no sample
-            yield reached, np.zeros((C, T), dtype) if gradient is None else gradient
-            reached, gradient = reached + 1, None
+            yield reached, gradient
+            reached += 1
+            gradient[:] = 0
         if counting:
-            part = back[0, :, mine].T.ravel()[layout].sum(axis=0)[None]
+            gradient[0] += back[0, :, mine].T.ravel()[layout].sum(axis=0)
+            continue
+        lifts = np.empty((C, layout.shape[0]), dtype=dtype)
+        lifts[:, :-1] = lifted[:, :, mine].reshape(C, -1)
+        lifts[:, -1] = back[:, N - 1, mine].sum(axis=1)
+        if mine.start == batch.first[k]:
+            np.matmul(lifts, layout, out=gradient)
         else:
-            lifts = np.empty((C, layout.shape[0]), dtype=dtype)
-            lifts[:, :-1] = lifted[:, :, mine].reshape(C, -1)
-            lifts[:, -1] = back[:, N - 1, mine].sum(axis=1)
-            part = lifts @ layout
-        gradient = part if gradient is None else gradient + part
+            gradient += lifts @ layout
     while reached < N:
-        yield reached, np.zeros((C, T), dtype) if gradient is None else gradient
-        reached, gradient = reached + 1, None
+        yield reached, gradient
+        reached += 1
+        gradient[:] = 0
 
 
 def attention_gradient(
     V: Floats, f: Forward, batch: Batch, shape: tuple[int, ...], factor: Floats, dtype: Any
 ) -> Attention:
     """The same for all last tokens, (N, C, T)."""
-    return np.stack([g for _, g in attention_gradients(V, f, batch, shape, factor, dtype)])
+    result: Attention = np.empty(shape, dtype)
+    for k, gradient in attention_gradients(V, f, batch, shape, factor, dtype):
+        result[k] = gradient
+    return result
 
 
 COUNTING = 8
