@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,13 +31,13 @@ Piece = tuple[int, slice, Attention]
 
 @dataclass(frozen=True)
 class Forward:
-    """H (C, N, B) = X a^(k) and the residuals r (C, N, B) = V H - e_o.
+    """H (C, N, B) = X a^(k) and the residuals r (C, N, B) = V H - e_o, in the precision of A.
 
     pieces : the indicators of the batch, kept for the way back when they are small
     """
 
-    H: Floats
-    r: Floats
+    H: Attention
+    r: Attention
     pieces: list[Piece] | None = None
 
 
@@ -49,7 +50,7 @@ def start(task: Task, C: int = 1, dtype: Any = np.float64) -> tuple[Floats, Atte
 def forward(V: Floats, A: Attention, batch: Batch) -> Forward:
     """The mixed contexts and residuals of every sample under every configuration."""
     N, C, _ = A.shape
-    H = np.empty((C, N, batch.B))
+    H = np.empty((C, N, batch.B), dtype=A.dtype)
     pieces = None
     if counts_tokens(N, C):
         for k, mine, slots in _slots(batch, N):
@@ -63,14 +64,14 @@ def forward(V: Floats, A: Attention, batch: Batch) -> Forward:
             seen = A[k] @ rows.T
             H[:, : N - 1, mine] = seen[:, :-1].reshape(C, N - 1, -1)
             H[:, N - 1, mine] = seen[:, -1:] - H[:, : N - 1, mine].sum(axis=1)
-    r = V @ H
+    r = V.astype(A.dtype) @ H
     r[:, batch.out, np.arange(batch.B)] -= 1.0
     return Forward(H, r, pieces)
 
 
 def value_gradient(f: Forward) -> Floats:
     """Mean of r H^T over the batch, (C, N, N)."""
-    gradient: Floats = f.r @ f.H.swapaxes(1, 2) / f.r.shape[2]
+    gradient: Floats = (f.r @ f.H.swapaxes(1, 2)).astype(np.float64) / f.r.shape[2]
     return gradient
 
 
@@ -84,8 +85,8 @@ def attention_gradients(
     factor : (N, C); 1 gives the gradient, 1 / mu_k the preconditioned one
     """
     N, C, T = shape
-    back = V.swapaxes(1, 2) @ f.r  # (C, N, B)
-    back *= (factor / batch.B).T[:, None, batch.last]
+    back = V.astype(dtype).swapaxes(1, 2) @ f.r  # (C, N, B)
+    back *= (factor / batch.B).astype(dtype).T[:, None, batch.last]
     counting = counts_tokens(N, C)
     parts: Iterable[Piece]
     if counting:
@@ -93,7 +94,7 @@ def attention_gradients(
     else:
         parts = f.pieces or _indicators(batch, N, C, dtype)
         # Indicators are of the first N - 1 tokens; the last one's lift is a row of ones.
-        lifted = (back[:, : N - 1] - back[:, N - 1 :]).astype(dtype)
+        lifted = back[:, : N - 1] - back[:, N - 1 :]
     reached, gradient = 0, np.zeros((C, T), dtype)
     for k, mine, layout in parts:
         while reached < k:  # hand out what is complete, zeros for tokens that end no sample
@@ -195,6 +196,17 @@ class Steps:
         v, a, w, p = np.broadcast_arrays(*map(np.atleast_1d, (eta_v, eta_a, lam, plain)))
         return Steps(v.astype(float), a.astype(float), w.astype(float), p.astype(bool))
 
+    @cached_property
+    def threshold(self) -> Floats:
+        """What the proximal map takes off every entry, eta_a lam, (C, 1)."""
+        return (self.eta_a * self.lam * ~self.plain)[:, None]
+
+    @cached_property
+    def held(self) -> slice:
+        """From the first to the last configuration with a threshold; a grid puts them together."""
+        found = np.flatnonzero(self.threshold)
+        return slice(found[0], found[-1] + 1) if found.size else slice(0, 0)
+
     def times(self, factor: Any) -> Steps:
         """The same with both step sizes scaled, by a number or per configuration."""
         return Steps(self.eta_v * factor, self.eta_a * factor, self.lam, self.plain)
@@ -218,18 +230,15 @@ def move_attention(a: Attention, descent: Attention, steps: Steps) -> None:
 
     descent has the step size in it, and is used up.
     """
-    bent = ~steps.plain
     a -= descent
-    threshold = (steps.eta_a * steps.lam * bent).astype(a.dtype)[:, None]
-    held = np.flatnonzero(threshold)
+    held = a[steps.held]
     if held.size:
-        some = slice(held[0], held[-1] + 1)  # a grid puts its penalised configurations together
-        clipped = descent[some]
-        np.minimum(a[some], threshold[some], out=clipped)  # two passes, yet faster than a clip
-        np.maximum(clipped, -threshold[some], out=clipped)
-        a[some] -= clipped
+        threshold, clipped = steps.threshold[steps.held].astype(a.dtype), descent[steps.held]
+        np.minimum(held, threshold, out=clipped)  # two passes, yet faster than a clip
+        np.maximum(clipped, -threshold, out=clipped)
+        held -= clipped
     sums = a @ np.ones(a.shape[1], dtype=a.dtype)
-    a += (bent * (1.0 - sums) / a.shape[1]).astype(a.dtype)[:, None]
+    a += (~steps.plain * (1.0 - sums) / a.shape[1]).astype(a.dtype)[:, None]
 
 
 def move_value(V: Floats, gradient: Floats, mu: Floats, steps: Steps) -> None:
