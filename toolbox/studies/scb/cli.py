@@ -40,13 +40,33 @@ def train(
             "projection."
         ),
     ] = "prox",
-    batch: Batch = 64,
+    batch: Annotated[
+        int,
+        typer.Option(
+            help="Samples per step; 0: as many as the threshold condition asks, about log T."
+        ),
+        Ge(0),
+        Le(100_000),
+    ] = 0,
     n1_ratio: StageOne = 32.0,
-    steps: StepsFlag = 600,
-    refit_steps: Refit = 400,
-    lam: Annotated[float, typer.Option(help="l1 penalty on the attention."), Ge(0), Le(10)] = 0.02,
-    eta_v: Annotated[float, typer.Option(help="Step size of the value."), Gt(0), Le(100)] = 0.1,
-    eta_a: Annotated[float, typer.Option(help="Step size of the attention."), Gt(0), Le(100)] = 0.2,
+    steps: StepsFlag = 100,
+    refit_steps: Refit = 200,
+    lam: Annotated[
+        float,
+        typer.Option(
+            help="l1 penalty on the attention; 0: 0.3 of the signal after stage one (--alg sgd has "
+            "none)."
+        ),
+        Ge(0),
+        Le(10),
+    ] = 0.0,
+    eta_v: Annotated[float, typer.Option(help="Step size of the value."), Gt(0), Le(100)] = 0.3,
+    eta_a: Annotated[
+        float,
+        typer.Option(help="Step size of the attention; 0: from the signal after stage one."),
+        Ge(0),
+        Le(100),
+    ] = 0.0,
     eta_refit: Annotated[
         float, typer.Option(help="Step size of the value after rounding."), Gt(0), Le(100)
     ] = 0.2,
