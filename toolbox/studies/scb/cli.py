@@ -181,6 +181,12 @@ def stages(
     cap: Annotated[
         int, typer.Option(help="Samples after which phase 2 is given up."), Ge(1), Le(10**8)
     ] = 20_000,
+    trials: Annotated[
+        int,
+        typer.Option(help="Recoveries from one averaged gradient per T."),
+        Ge(1),
+        Le(10_000),
+    ] = 20,
 ) -> None:
     """Samples of phase 1 (linear in T) and of phase 2 (log T, while the batch follows it).
 
@@ -201,6 +207,7 @@ def stages(
         lam_share=lam_share,
         gain=gain,
         cap=cap,
+        trials=trials,
     )
 
 

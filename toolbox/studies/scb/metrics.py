@@ -192,6 +192,13 @@ def support_exponent(tables: Tables) -> float:
     return _phase_two_exponent(tables, "above", "support")
 
 
+def one_shot_exponent(tables: Tables) -> float:
+    """Exponent of T in the samples of one averaged gradient that finds nine columns in ten."""
+    rows = tables["oneshot_need"].dropna(subset="samples")
+    rows = rows[rows["share"] == rows["share"].max()]
+    return loglog_slope(rows["T"], rows["samples"])
+
+
 def _phase_two_exponent(tables: Tables, arm: str, goal: str = "correlation") -> float:
     rows = tables["phase2"]
     rows = rows[(rows["arm"] == arm) & (rows["goal"] == goal)]
