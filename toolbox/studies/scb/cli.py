@@ -319,6 +319,12 @@ def fit(
     test_windows: Annotated[
         int, typer.Option(help="Test windows at most."), Ge(100), Le(10**7)
     ] = 40_000,
+    steps: Annotated[
+        int, typer.Option(help="Steps of the minibatch training."), Ge(1), Le(10**6)
+    ] = 1500,
+    batch: Annotated[
+        int, typer.Option(help="Windows per minibatch."), Ge(1), Le(100_000)
+    ] = 64,
 ) -> None:
     """Fit the model to a text at the level of character classes, beside n-grams and a linear map.
 
@@ -335,4 +341,6 @@ def fit(
         automatic=automatic,
         train_windows=train_windows,
         test_windows=test_windows,
+        steps=steps,
+        batch=batch,
     )

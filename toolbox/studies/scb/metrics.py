@@ -286,6 +286,18 @@ def scb_over_trigram(tables: Tables) -> float:
     return _text_ratio(tables, "trigram")
 
 
+def minibatch_over_exact(tables: Tables) -> float:
+    """Test loss of minibatch training over that of the exact least squares."""
+    loss = tables["losses"].set_index("model")["test"]
+    return float(loss["minibatch"] / loss["scb"])
+
+
+def penalty_gain(tables: Tables) -> float:
+    """Lowest minibatch test loss with a penalty over the lowest one without, any step size."""
+    rows = tables["minibatch"]
+    return float(rows.loc[rows["lam"] > 0, "test"].min() / rows.loc[rows["lam"] == 0, "test"].min())
+
+
 def _text_ratio(tables: Tables, other: str) -> float:
     loss = tables["losses"].set_index("model")["test"]
     return float(loss["scb"] / loss[other])
