@@ -29,7 +29,7 @@ def dense_step(V, A, X, last, out, mu, steps):
     onehot = np.eye(mu.size)[X]  # (B, T, N)
     target, token = np.eye(mu.size)[out], np.eye(mu.size)[last]
     for c in range(V.shape[0]):
-        a = A[:, :, c].astype(float)
+        a = A[:, c].astype(float)
         H = np.einsum("btn,bt->bn", onehot, token @ a)
         r = H @ V[c].T - target
         gV = np.einsum("bi,bj->ij", r, H) / len(out) / mu
@@ -37,7 +37,7 @@ def dense_step(V, A, X, last, out, mu, steps):
         a -= steps.eta_a[c] * gA / mu[:, None]
         threshold = steps.eta_a[c] * steps.lam[c]
         a = np.sign(a) * np.maximum(np.abs(a) - threshold, 0)
-        A[:, :, c] = a + (1 - a.sum(axis=1, keepdims=True)) / a.shape[1]
+        A[:, c] = a + (1 - a.sum(axis=1, keepdims=True)) / a.shape[1]
         V[c] -= steps.eta_v[c] * gV
         V[c] -= (V[c] @ mu - mu)[:, None]
 

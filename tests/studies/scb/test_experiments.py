@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from toolbox.studies.scb import compare, data, metrics, stages, theory, transfer
+from toolbox.studies.scb import compare, data, metrics, oneshot, stages, theory, transfer
 
 
 def final_of(prox, sgd):
@@ -78,11 +78,11 @@ def test_limits_of_the_law_of_stage_one():
 
 def test_a_crossing_is_interpolated_and_never_extrapolated():
     n = np.array([10, 100, 1000])
-    assert stages.first_crossing(n, np.array([0.0, 0.5, 1.0]), 0.75) == pytest.approx(
+    assert oneshot.crossing(n, np.array([0.0, 0.5, 1.0]), 0.75) == pytest.approx(
         316.2, rel=1e-3
     )
-    assert math.isnan(stages.first_crossing(n, np.array([0.0, 0.5, 0.7]), 0.9))
-    assert math.isnan(stages.first_crossing(n, np.array([0.95, 0.97, 0.99]), 0.9))
+    assert math.isnan(oneshot.crossing(n, np.array([0.0, 0.5, 0.7]), 0.9))
+    assert math.isnan(oneshot.crossing(n, np.array([0.95, 0.97, 0.99]), 0.9))
 
 
 def test_a_search_resumed_goes_on_as_if_it_had_not_stopped():

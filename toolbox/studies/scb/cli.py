@@ -40,13 +40,33 @@ def train(
             "projection."
         ),
     ] = "prox",
-    batch: Batch = 64,
+    batch: Annotated[
+        int,
+        typer.Option(
+            help="Samples per step; 0: as many as the threshold condition asks, about log T."
+        ),
+        Ge(0),
+        Le(100_000),
+    ] = 0,
     n1_ratio: StageOne = 32.0,
-    steps: StepsFlag = 600,
-    refit_steps: Refit = 400,
-    lam: Annotated[float, typer.Option(help="l1 penalty on the attention."), Ge(0), Le(10)] = 0.02,
-    eta_v: Annotated[float, typer.Option(help="Step size of the value."), Gt(0), Le(100)] = 0.1,
-    eta_a: Annotated[float, typer.Option(help="Step size of the attention."), Gt(0), Le(100)] = 0.2,
+    steps: StepsFlag = 100,
+    refit_steps: Refit = 200,
+    lam: Annotated[
+        float,
+        typer.Option(
+            help="l1 penalty on the attention; 0: 0.3 of the signal after stage one (--alg sgd has "
+            "none)."
+        ),
+        Ge(0),
+        Le(10),
+    ] = 0.0,
+    eta_v: Annotated[float, typer.Option(help="Step size of the value."), Gt(0), Le(100)] = 0.3,
+    eta_a: Annotated[
+        float,
+        typer.Option(help="Step size of the attention; 0: from the signal after stage one."),
+        Ge(0),
+        Le(100),
+    ] = 0.0,
     eta_refit: Annotated[
         float, typer.Option(help="Step size of the value after rounding."), Gt(0), Le(100)
     ] = 0.2,
@@ -161,6 +181,12 @@ def stages(
     cap: Annotated[
         int, typer.Option(help="Samples after which phase 2 is given up."), Ge(1), Le(10**8)
     ] = 20_000,
+    trials: Annotated[
+        int,
+        typer.Option(help="Recoveries from one averaged gradient per T."),
+        Ge(1),
+        Le(10_000),
+    ] = 20,
 ) -> None:
     """Samples of phase 1 (linear in T) and of phase 2 (log T, while the batch follows it).
 
@@ -181,6 +207,7 @@ def stages(
         lam_share=lam_share,
         gain=gain,
         cap=cap,
+        trials=trials,
     )
 
 
@@ -292,6 +319,12 @@ def fit(
     test_windows: Annotated[
         int, typer.Option(help="Test windows at most."), Ge(100), Le(10**7)
     ] = 40_000,
+    steps: Annotated[
+        int, typer.Option(help="Steps of the minibatch training."), Ge(1), Le(10**6)
+    ] = 1500,
+    batch: Annotated[
+        int, typer.Option(help="Windows per minibatch."), Ge(1), Le(100_000)
+    ] = 64,
 ) -> None:
     """Fit the model to a text at the level of character classes, beside n-grams and a linear map.
 
@@ -308,4 +341,6 @@ def fit(
         automatic=automatic,
         train_windows=train_windows,
         test_windows=test_windows,
+        steps=steps,
+        batch=batch,
     )

@@ -22,6 +22,7 @@ Ints = NDArray[np.int64]
 BALANCE = 3.0
 """The constant C of the paper's assumption N mu_k in [1/C, C]; the value is chosen here."""
 DRAWS = 20_000
+PIECE = 2**17
 
 
 @dataclass(frozen=True)
@@ -176,10 +177,13 @@ class Sampler:
         counts = rng.multinomial(B, task.mu)
         first = np.concatenate([[0], np.cumsum(counts)])
         last = np.repeat(np.arange(task.N), counts)
-        draws = rng.integers(0, 2**32, size=(B, task.T), dtype=np.uint32)
         X = np.zeros((B, task.T), dtype=np.uint8)
-        for edge in self.edges:
-            X += draws >= edge
+        rows = max(1, PIECE // task.T)
+        for low in range(0, B, rows):  # pieces that stay in the cache; the stream is the same
+            part = X[low : low + rows]
+            draws = rng.integers(0, 2**32, size=part.shape, dtype=np.uint32)
+            for edge in self.edges:
+                part += draws >= edge
         which = (rng.random(B)[:, None] >= self.cum_q[last]).sum(axis=1)
         seen = X[np.arange(B), task.positions[last, which]]
         out = (rng.random(B)[None, :] >= self.cum_P[:, seen]).sum(axis=0)

@@ -14,14 +14,16 @@ import numpy as np
 from toolbox.core.errors import UsageError
 from toolbox.core.run import Run
 
-from . import text
+from . import minibatch, text
 from .common import quiet_numerics
 from .data import Floats, Ints
+from .model import Attention
 
 SWEEPS, POSITIONS, RANDOM_STARTS = 15, 4, 2
 RIDGES = (1e-3, 1.0, 10.0, 100.0)
 """Ridge penalties in counts; each model that has one takes the best on a tenth of the training
 windows."""
+KEPT = 0.1  # of uniform attention: a smaller weight counts as none
 LIMIT = 4e8  # bytes of second moments
 
 
@@ -147,6 +149,8 @@ def fit(
     automatic: int,
     train_windows: int,
     test_windows: int,
+    steps: int,
+    batch: int,
 ) -> None:
     """One split per replicate: losses of every model, the attention and the value of the fit.
 
@@ -183,6 +187,8 @@ def fit(
                     "text or a shorter context"
                 )
             fitted = _fit_all(train, test, N, T, include_last, run.rng(repeat, "als"))
+            trained = minibatch.train(train, N, steps, batch, run.rng(repeat, "minibatches"))
+            _write_minibatch(run, repeat, fitted, *trained)
             _write(run, repeat, fitted, names, include_last)
             progress.update(1)
 
@@ -230,14 +236,42 @@ def _fit_all(
             table_loss(seen, key(test, name), cells, N),
         )
     share = np.bincount(train[1], minlength=N) / len(train[1])
-    return {"losses": losses, "V": V, "a": a, "share": share, "ridges": (ridge, linear_ridge)}
+    return {
+        "losses": losses, "V": V, "a": a, "share": share, "ridges": (ridge, linear_ridge),
+        "moments": (both, tested),
+    }  # fmt: skip
+
+
+def _write_minibatch(
+    run: Run, repeat: int, fitted: dict[str, Any], V: Floats, A: Attention
+) -> None:
+    """Losses of every step size and penalty; the lowest training loss joins the other models."""
+    both, tested = fitted["moments"]
+    sizes = minibatch.grid()
+    W = [predictor(v, a) for v, a in zip(V, A.swapaxes(0, 1), strict=True)]
+    train, test = ([m.loss(w) for w in W] for m in (both, tested))
+    finite = np.isfinite(train)
+    run.write(
+        "minibatch",
+        {
+            "eta_a": sizes.eta_a,
+            "lam": sizes.lam,
+            "train": np.where(finite, train, np.nan),
+            "test": np.where(finite, test, np.nan),
+            "over_exact": np.where(finite, test, np.nan) - fitted["losses"]["scb"][1],
+            "kept": (np.abs(A) > KEPT / A.shape[2]).mean(axis=(0, 2)),
+        },
+        repeat,
+    )
+    best = int(np.argmin(np.where(finite, train, np.inf)))
+    fitted["losses"]["minibatch"] = (train[best], test[best])
 
 
 def _write(
     run: Run, repeat: int, fitted: dict[str, Any], names: list[str], include_last: bool
 ) -> None:
     losses, V, a = fitted["losses"], fitted["V"], fitted["a"]
-    order = ("unigram", "uniform", "bigram", "scb", "trigram", "linear")
+    order = ("unigram", "uniform", "bigram", "minibatch", "scb", "trigram", "linear")
     bigram = losses["bigram"][1]
     ridge = {
         "scb": fitted["ridges"][0],

@@ -192,6 +192,13 @@ def support_exponent(tables: Tables) -> float:
     return _phase_two_exponent(tables, "above", "support")
 
 
+def one_shot_exponent(tables: Tables) -> float:
+    """Exponent of T in the samples of one averaged gradient that finds nine columns in ten."""
+    rows = tables["oneshot_need"].dropna(subset="samples")
+    rows = rows[rows["share"] == rows["share"].max()]
+    return loglog_slope(rows["T"], rows["samples"])
+
+
 def _phase_two_exponent(tables: Tables, arm: str, goal: str = "correlation") -> float:
     rows = tables["phase2"]
     rows = rows[(rows["arm"] == arm) & (rows["goal"] == goal)]
@@ -277,6 +284,18 @@ def scb_over_bigram(tables: Tables) -> float:
 def scb_over_trigram(tables: Tables) -> float:
     """Test loss of the contextual bigram over that of the trigram."""
     return _text_ratio(tables, "trigram")
+
+
+def minibatch_over_exact(tables: Tables) -> float:
+    """Test loss of minibatch training over that of the exact least squares."""
+    loss = tables["losses"].set_index("model")["test"]
+    return float(loss["minibatch"] / loss["scb"])
+
+
+def penalty_gain(tables: Tables) -> float:
+    """Lowest minibatch test loss with a penalty over the lowest one without, any step size."""
+    rows = tables["minibatch"]
+    return float(rows.loc[rows["lam"] > 0, "test"].min() / rows.loc[rows["lam"] == 0, "test"].min())
 
 
 def _text_ratio(tables: Tables, other: str) -> float:

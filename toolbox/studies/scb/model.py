@@ -3,14 +3,15 @@
 f(x) = V X a^(k) with k = x_{T+1}: V (N, N) is the value, a^(k) (T,) the attention of last token k
 (paper, section 3). Loss 1/2 |f(x) - e_{x_o}|^2 + lambda |a|_1.
 
-A grid of C configurations shares every batch and is a trailing axis of the attention:
-A : (N, T, C) with A[k] = a^(k), V : (C, N, N). Steps change both in place.
+A grid of C configurations shares every batch and is an axis of both:
+A : (N, C, T) with A[k, c] = a^(k), V : (C, N, N). Steps change both in place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,88 +25,106 @@ ROUNDING = 0.2
 """Entries of A below ROUNDING / Q are rounded to zero; the value is chosen here."""
 
 
+Piece = tuple[int, slice, Attention]
+"""Last token, its rows of the batch, and their indicators or slots."""
+
+
 @dataclass(frozen=True)
 class Forward:
-    """H (C, N, B) = X a^(k) and the residuals r (C, N, B) = V H - e_o."""
+    """H (C, N, B) = X a^(k) and the residuals r (C, N, B) = V H - e_o, in the precision of A.
 
-    H: Floats
-    r: Floats
+    pieces : the indicators of the batch, kept for the way back when they are small
+    """
+
+    H: Attention
+    r: Attention
+    pieces: list[Piece] | None = None
 
 
 def start(task: Task, C: int = 1, dtype: Any = np.float64) -> tuple[Floats, Attention]:
     """The saddle at which training starts: V = mu 1^T and uniform attention."""
     V = np.repeat(task.U[None], C, axis=0)
-    return V, np.full((task.N, task.T, C), 1.0 / task.T, dtype=dtype)
+    return V, np.full((task.N, C, task.T), 1.0 / task.T, dtype=dtype)
 
 
 def forward(V: Floats, A: Attention, batch: Batch) -> Forward:
     """The mixed contexts and residuals of every sample under every configuration."""
-    N, _, C = A.shape
-    H = np.empty((C, N, batch.B))
+    N, C, _ = A.shape
+    H = np.empty((C, N, batch.B), dtype=A.dtype)
+    pieces = None
     if counts_tokens(N, C):
         for k, mine, slots in _slots(batch, N):
-            weights = np.broadcast_to(A[k, :, 0], slots.shape).ravel()
+            weights = np.broadcast_to(A[k, 0], slots.shape).ravel()
             counted = np.bincount(slots.ravel(), weights, slots.shape[0] * N)
             H[0][:, mine] = counted.reshape(-1, N).T
     else:
-        for k, mine, rows in _indicators(batch, A.shape, A.dtype):
-            seen = rows @ A[k]
-            H[:, : N - 1, mine] = seen[:-1].reshape(-1, N - 1, C).transpose(2, 1, 0)
-            H[:, N - 1, mine] = seen[-1][:, None] - H[:, : N - 1, mine].sum(axis=1)
-    r = V @ H
+        kept = batch.X.size * (N - 1) <= _limit(C)
+        pieces = list(_indicators(batch, N, C, A.dtype)) if kept else None
+        for k, mine, rows in pieces or _indicators(batch, N, C, A.dtype):
+            seen = A[k] @ rows.T
+            H[:, : N - 1, mine] = seen[:, :-1].reshape(C, N - 1, -1)
+            H[:, N - 1, mine] = seen[:, -1:] - H[:, : N - 1, mine].sum(axis=1)
+    r = V.astype(A.dtype) @ H
     r[:, batch.out, np.arange(batch.B)] -= 1.0
-    return Forward(H, r)
+    return Forward(H, r, pieces)
 
 
 def value_gradient(f: Forward) -> Floats:
     """Mean of r H^T over the batch, (C, N, N)."""
-    gradient: Floats = f.r @ f.H.swapaxes(1, 2) / f.r.shape[2]
+    gradient: Floats = (f.r @ f.H.swapaxes(1, 2)).astype(np.float64) / f.r.shape[2]
     return gradient
 
 
 def attention_gradients(
     V: Floats, f: Forward, batch: Batch, shape: tuple[int, ...], factor: Floats, dtype: Any
 ) -> Iterator[tuple[int, Attention]]:
-    """(k, factor[k] times the gradient in a^(k)), (T, C), one last token after the other.
+    """(k, factor[k] times the gradient in a^(k)), (C, T), one last token after the other.
 
-    The gradient is the batch mean of (V^T r)[x_t] over the samples that end in k.
+    The gradient is the batch mean of (V^T r)[x_t] over the samples that end in k. All are handed
+    out in the same array, which the caller may overwrite: a fresh one would be paged in each time.
     factor : (N, C); 1 gives the gradient, 1 / mu_k the preconditioned one
     """
-    N, T, C = shape
-    back = V.swapaxes(1, 2) @ f.r / batch.B  # (C, N, B)
-    gradient = np.zeros((T, C), dtype=dtype)
-    reached, used = 0, False
+    N, C, T = shape
+    back = V.astype(dtype).swapaxes(1, 2) @ f.r  # (C, N, B)
+    back *= (factor / batch.B).astype(dtype).T[:, None, batch.last]
     counting = counts_tokens(N, C)
-    parts = _slots(batch, N) if counting else _indicators(batch, shape, dtype)
+    parts: Iterable[Piece]
+    if counting:
+        parts = _slots(batch, N)
+    else:
+        parts = f.pieces or _indicators(batch, N, C, dtype)
+        # Indicators are of the first N - 1 tokens; the last one's lift is a row of ones.
+        lifted = back[:, : N - 1] - back[:, N - 1 :]
+    reached, gradient = 0, np.zeros((C, T), dtype)
     for k, mine, layout in parts:
         while reached < k:  # hand out what is complete, zeros for tokens that end no sample
             yield reached, gradient
-            gradient = np.zeros((T, C), dtype=dtype)
-            reached, used = reached + 1, False
-        part = back[:, :, mine] * factor[k][:, None, None]
+            reached += 1
+            gradient[:] = 0
         if counting:
-            gradient[:, 0] += part[0].T.ravel()[layout].sum(axis=0)
+            gradient[0] += back[0, :, mine].T.ravel()[layout].sum(axis=0)
             continue
-        lifts = np.empty((layout.shape[0], C), dtype=dtype)
-        lifted = part[:, : N - 1] - part[:, N - 1 :]
-        lifts[:-1] = lifted.transpose(2, 1, 0).reshape(-1, C)
-        lifts[-1] = part[:, N - 1].sum(axis=1)
-        if used:
-            gradient += layout.T @ lifts
+        lifts = np.empty((C, layout.shape[0]), dtype=dtype)
+        lifts[:, :-1] = lifted[:, :, mine].reshape(C, -1)
+        lifts[:, -1] = back[:, N - 1, mine].sum(axis=1)
+        if mine.start == batch.first[k]:
+            np.matmul(lifts, layout, out=gradient)
         else:
-            np.matmul(layout.T, lifts, out=gradient)
-        used = True
+            gradient += lifts @ layout
     while reached < N:
         yield reached, gradient
-        gradient = np.zeros((T, C), dtype=dtype)
         reached += 1
+        gradient[:] = 0
 
 
 def attention_gradient(
     V: Floats, f: Forward, batch: Batch, shape: tuple[int, ...], factor: Floats, dtype: Any
 ) -> Attention:
-    """The same for all last tokens, (N, T, C)."""
-    return np.stack([g for _, g in attention_gradients(V, f, batch, shape, factor, dtype)])
+    """The same for all last tokens, (N, C, T)."""
+    result: Attention = np.empty(shape, dtype)
+    for k, gradient in attention_gradients(V, f, batch, shape, factor, dtype):
+        result[k] = gradient
+    return result
 
 
 COUNTING = 8
@@ -118,28 +137,34 @@ def counts_tokens(N: int, C: int) -> bool:
     return C == 1 and N > COUNTING
 
 
-def _slots(batch: Batch, N: int) -> Iterator[tuple[int, slice, Ints]]:
+def _limit(C: int) -> int:
+    return CHUNK if C == 1 else 16 * CHUNK
+
+
+def _slots(batch: Batch, N: int) -> Iterator[Piece]:
     """(last token, its rows, row N + token of every position) in pieces of bounded size."""
     for k, mine in _pieces(batch, CHUNK // batch.X.shape[1]):
         X = batch.X[mine]
         yield k, mine, np.arange(X.shape[0])[:, None] * N + X
 
 
-def _indicators(
-    batch: Batch, shape: tuple[int, ...], dtype: Any
-) -> Iterator[tuple[int, slice, Attention]]:
-    """(last token, its rows, indicators) in pieces of bounded size.
+def _indicators(batch: Batch, N: int, C: int, dtype: Any) -> Iterator[Piece]:
+    """(last token, its m rows, indicators) in pieces of bounded size.
 
-    indicators : (m (N - 1) + 1, T), the first N - 1 tokens of each sample, and a row of ones: the
+    indicators : ((N - 1) m + 1, T), the first N - 1 tokens of each sample, and a row of ones: the
     last token's indicator is the ones minus the others, and needs no product of its own
     """
-    N, T, C = shape
-    limit = CHUNK if C == 1 else 16 * CHUNK
-    for k, mine in _pieces(batch, limit // (T * (N - 1))):
+    T, several = batch.X.shape[1], batch.X.size * (N - 1) > _limit(C)
+    # One allocation for a small batch: the parts of a fresh one would be paged in at every step.
+    whole = None if several else np.empty((batch.B * (N - 1) + N, T), dtype=dtype)
+    for k, mine in _pieces(batch, _limit(C) // (T * (N - 1))):
         X = batch.X[mine]
-        rows = np.empty((X.shape[0] * (N - 1) + 1, T), dtype=dtype)
+        m = X.shape[0]
+        low = mine.start * (N - 1) + k
+        size = m * (N - 1) + 1
+        rows = np.empty((size, T), dtype=dtype) if whole is None else whole[low : low + size]
         for token in range(N - 1):
-            rows[token : -1 : N - 1] = token == X
+            rows[token * m : (token + 1) * m] = token == X
         rows[-1] = 1
         yield k, mine, rows
 
@@ -171,6 +196,17 @@ class Steps:
         v, a, w, p = np.broadcast_arrays(*map(np.atleast_1d, (eta_v, eta_a, lam, plain)))
         return Steps(v.astype(float), a.astype(float), w.astype(float), p.astype(bool))
 
+    @cached_property
+    def threshold(self) -> Floats:
+        """What the proximal map takes off every entry, eta_a lam, (C, 1)."""
+        return (self.eta_a * self.lam * ~self.plain)[:, None]
+
+    @cached_property
+    def held(self) -> slice:
+        """From the first to the last configuration with a threshold; a grid puts them together."""
+        found = np.flatnonzero(self.threshold)
+        return slice(found[0], found[-1] + 1) if found.size else slice(0, 0)
+
     def times(self, factor: Any) -> Steps:
         """The same with both step sizes scaled, by a number or per configuration."""
         return Steps(self.eta_v * factor, self.eta_a * factor, self.lam, self.plain)
@@ -190,21 +226,19 @@ def step(V: Floats, A: Attention, batch: Batch, mu: Floats, steps: Steps) -> Non
 
 
 def move_attention(a: Attention, descent: Attention, steps: Steps) -> None:
-    """a <- Proj(soft(a - descent, eta_a lam)) for one last token, in place; a, descent (T, C).
+    """a <- Proj(soft(a - descent, eta_a lam)) for one last token, in place; a, descent (C, T).
 
     descent has the step size in it, and is used up.
     """
-    bent = ~steps.plain
     a -= descent
-    threshold = (steps.eta_a * steps.lam * bent).astype(a.dtype)
-    held = np.flatnonzero(threshold)
+    held = a[steps.held]
     if held.size:
-        some = slice(held[0], held[-1] + 1)  # a grid puts its penalised configurations together
-        clipped = descent[:, some]
-        np.clip(a[:, some], -threshold[some], threshold[some], out=clipped)
-        a[:, some] -= clipped
-    sums = np.ones(a.shape[0], dtype=a.dtype) @ a
-    a += (bent * (1.0 - sums) / a.shape[0]).astype(a.dtype)
+        threshold, clipped = steps.threshold[steps.held].astype(a.dtype), descent[steps.held]
+        np.minimum(held, threshold, out=clipped)  # two passes, yet faster than a clip
+        np.maximum(clipped, -threshold, out=clipped)
+        held -= clipped
+    sums = a @ np.ones(a.shape[1], dtype=a.dtype)
+    a += (~steps.plain * (1.0 - sums) / a.shape[1]).astype(a.dtype)[:, None]
 
 
 def move_value(V: Floats, gradient: Floats, mu: Floats, steps: Steps) -> None:
@@ -225,21 +259,21 @@ def rounded(A: Attention, Q: int) -> Attention:
     A column that loses every entry becomes uniform.
     """
     kept = np.where(A >= ROUNDING / Q, A, 0.0)
-    total = kept.sum(axis=1, keepdims=True)
-    T = A.shape[1]
+    total = kept.sum(axis=2, keepdims=True)
+    T = A.shape[2]
     return np.where(total > 0, kept / np.where(total > 0, total, 1.0), 1.0 / T).astype(A.dtype)
 
 
 def softmax(W: Attention) -> Attention:
-    """Softmax over the positions, axis 1 of (N, T, C)."""
-    e = np.exp(W - W.max(axis=1, keepdims=True))
-    result: Attention = e / e.sum(axis=1, keepdims=True)
+    """Softmax over the positions, the last axis of (N, C, T)."""
+    e = np.exp(W - W.max(axis=2, keepdims=True))
+    result: Attention = e / e.sum(axis=2, keepdims=True)
     return result
 
 
 def softmax_gradient(a: Attention, gradient: Attention) -> Attention:
-    """Gradient in the logits from the one in a = softmax(W): a (g - <a, g>), (N, T, C)."""
-    result: Attention = a * (gradient - (a * gradient).sum(axis=1, keepdims=True))
+    """Gradient in the logits from the one in a = softmax(W): a (g - <a, g>), (N, C, T)."""
+    result: Attention = a * (gradient - (a * gradient).sum(axis=2, keepdims=True))
     return result
 
 

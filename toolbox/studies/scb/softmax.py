@@ -48,16 +48,16 @@ class Trainer:
         self.V[L : 2 * L] = one
         self.V[2 * L : 3 * L] = noise
         self.V[3 * L :] = one
-        self.W = np.zeros((task.N, task.T, self.S), dtype=np.float32)
-        self.linear = A[:, :, self.S :].copy()
+        self.W = np.zeros((task.N, self.S, task.T), dtype=np.float32)
+        self.linear = A[:, self.S :].copy()
         self.adam_V = Adam(self.V[: 4 * L].shape, np.float64)
         self.adam_W = Adam(self.W.shape, np.float32)
-        self.adam_A = Adam((task.N, task.T, L), np.float32)
+        self.adam_A = Adam((task.N, L, task.T), np.float32)
 
     @property
     def attention(self) -> Attention:
-        """The attention of every configuration, (N, T, C)."""
-        return np.concatenate([model.softmax(self.W), self.linear], axis=2)
+        """The attention of every configuration, (N, C, T)."""
+        return np.concatenate([model.softmax(self.W), self.linear], axis=1)
 
     def step(self, batch: data.Batch, number: int) -> None:
         """One step of everything."""
@@ -71,10 +71,10 @@ class Trainer:
         gA = model.attention_gradient(self.V, f, batch, A.shape, factor, A.dtype)
         gV = model.value_gradient(f)
         rate = self.rate.astype(np.float32)
-        self.adam_W.step(self.W, model.softmax_gradient(A[:, :, :S], gA[:, :, :S]), rate[:S])
-        self.adam_A.step(self.linear[:, :, :L], gA[:, :, S : 4 * L], rate[S : 4 * L])
+        self.adam_W.step(self.W, model.softmax_gradient(A[:, :S], gA[:, :S]), rate[:S, None])
+        self.adam_A.step(self.linear[:, :L], gA[:, S : 4 * L], rate[S : 4 * L, None])
         for k in range(self.task.N):
-            model.move_attention(self.linear[k, :, L:], gA[k, :, 4 * L :], sizes)
+            model.move_attention(self.linear[k, L:], gA[k, 4 * L :], sizes)
         self.adam_V.step(self.V[: 4 * L], gV[: 4 * L], self.rate[: 4 * L, None, None])
         model.move_value(self.V[4 * L :], gV[4 * L :], mu, sizes)
 
@@ -153,17 +153,17 @@ def _write(
     last = np.where(np.isfinite(relative[-1]), relative[-1], np.inf)
     A, V = trainer.attention, trainer.V
     best = {name: _argmin(last, names == name) for name in dict.fromkeys(names)}
-    final = {name: (V[[c]], A[:, :, [c]], c) for name, c in best.items()}
+    final = {name: (V[[c]], A[:, [c]], c) for name, c in best.items()}
     for source in ("prox", "prox-decay"):  # the configuration that is best once rounded
         after = theory.measures(task, V, model.rounded(A, task.Q))["excess"]
         c = _argmin(np.where(np.isfinite(after), after, np.inf), names == source)
         name = "prox-rounded" if source == "prox" else "prox-decay-rounded"
-        final[name] = (V[[c]], model.rounded(A[:, :, [c]], task.Q), c)
-    reference = final["prox"][1][:, :, 0]
+        final[name] = (V[[c]], model.rounded(A[:, [c]], task.Q), c)
+    reference = final["prox"][1][:, 0]
     models, maps = [], [*_map_rows("truth", task.P, task.q)]
     for name, (value, attention, c) in final.items():
         found = {key: float(v[0]) for key, v in theory.measures(task, value, attention).items()}
-        a = attention[:, :, 0].astype(float)
+        a = attention[:, 0].astype(float)
         models.append(
             {
                 "model": name,

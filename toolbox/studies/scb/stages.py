@@ -20,6 +20,7 @@ from . import data, model, theory
 from .common import check_task, correlations, draw_task, quiet_numerics
 from .data import Floats, Sampler, Task
 from .model import Steps
+from .oneshot import crossing, one_shot
 
 ETA_V = 0.1
 SUSTAINED = 3
@@ -40,8 +41,11 @@ def stages(
     lam_share: float,
     gain: float,
     cap: int,
+    trials: int,
 ) -> None:
-    """Phase 1 per T and number of samples, phase 2 per T and arm; one task's P for all T.
+    """Phase 1 per T and number of samples, phase 2 per T and arm, and one-shot recovery per T.
+
+    One replicate has one transition matrix for all T.
 
     Errors: `UsageError` for Q > T or a single T.
     """
@@ -53,7 +57,7 @@ def stages(
     arms = make_arms(margins, fixed_batch)
     cells = [(arm, T) for arm in arms for T in Ts]
     state: dict[str, Any] = run.restore() or {"repeat": 0, "cell": -1, "search": None}
-    total = len(cells) + 1
+    total = len(cells) + len(Ts) + 1
     with (
         quiet_numerics(),
         run.progress(run.repeats * total, "cells", state["repeat"] * total) as bar,
@@ -78,6 +82,13 @@ def stages(
                     )
                     search.step()
                 run.write("phase2", search.rows(), repeat)
+                bar.update(1)
+            for number in range(max(0, first - len(cells)), len(Ts)):
+                run.checkpoint(
+                    lambda: {"repeat": repeat, "cell": len(cells) + number, "search": None}
+                )
+                task = with_length(base, Ts[number], run.rng(repeat, "positions", Ts[number]))
+                one_shot(run, repeat, task, trials, run.rng(repeat, "one shot", task.T))
                 bar.update(1)
 
 
@@ -113,7 +124,7 @@ def phase_one(
         curves += [pd.DataFrame({**common, **part}) for part in (measured, exact)]
         field = c * T * target**2 / (1 - target**2)
         for source, need in (
-            ("measured", first_crossing(samples, mean, target)),
+            ("measured", crossing(samples, mean, target)),
             ("law", theory.samples_to_corr(c, base.N, T, target)),
             ("mean field", field),
         ):
@@ -126,16 +137,6 @@ def draw_corr(rng: np.random.Generator, task: Task, n: int, draws: int) -> Float
     """corr_V of stage one after n samples in `draws` independent draws, (draws,)."""
     values = data.stage_one_value(task, n, *data.stage_one_counts(rng, task, n, draws))
     return correlations(task, values)
-
-
-def first_crossing(samples: np.ndarray, mean: Floats, target: float) -> float:
-    """Samples at which the mean curve passes the target, log-linear in between; NaN if never."""
-    above = np.flatnonzero(mean >= target)
-    if not above.size or above[0] == 0:
-        return math.nan
-    i = int(above[0])
-    share = (target - mean[i - 1]) / (mean[i] - mean[i - 1])
-    return float(np.exp(np.log(samples[i - 1]) * (1 - share) + np.log(samples[i]) * share))
 
 
 # ------------------------------------------------------------------------------------- phase two
@@ -200,7 +201,7 @@ class Search:
         truth = float(task.mu @ theory.overlaps(task, A)[:, 0])
         size = float(task.mu @ (task.q**2).sum(axis=1))
         corr = truth / math.sqrt(float(task.mu @ theory.squares(A)[:, 0]) * size)
-        wrong = int(((A[:, :, 0] >= model.ROUNDING / task.Q) != (task.q > 0)).sum())
+        wrong = int(((A[:, 0] >= model.ROUNDING / task.Q) != (task.q > 0)).sum())
         for goal, holds in (("correlation", corr > 0.85), ("support", wrong == 0)):
             self.held[goal] = self.held[goal] + 1 if holds else 0
             if self.met[goal] is None and self.held[goal] == SUSTAINED:

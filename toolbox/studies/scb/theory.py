@@ -1,7 +1,7 @@
 """Closed forms of sparse contextual bigrams: population gradients, excess loss, sample laws.
 
 Everything here is derived from the definitions (the paper states orders, not constants).
-A : (N, T, C), V : (C, N, N) as in model.py; K_VW = <V, W>_mu - <V mu, W mu>.
+A : (N, C, T), V : (C, N, N) as in model.py; K_VW = <V, W>_mu - <V mu, W mu>.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from .model import ROUNDING, Attention
 
 def squares(A: Attention) -> Floats:
     """|a_k|^2 of every last token and configuration, (N, C), summed in double precision."""
-    result: Floats = np.einsum("ktc,ktc->kc", A, A, dtype=np.float64)
+    result: Floats = np.einsum("kct,kct->kc", A, A, dtype=np.float64)
     return result
 
 
 def overlaps(task: Task, A: Attention) -> Floats:
     """<a_k, q_k>, (N, C); q has Q nonzeros, so that this is a look-up."""
-    seen = np.take_along_axis(A, task.positions[:, :, None], axis=1)
-    result: Floats = np.einsum("kj,kjc->kc", task.weights, seen, dtype=np.float64)
+    seen = np.take_along_axis(A, task.positions[:, None, :], axis=2)
+    result: Floats = np.einsum("kj,kcj->kc", task.weights, seen, dtype=np.float64)
     return result
 
 
@@ -37,7 +37,7 @@ def excess_loss(task: Task, V: Floats, A: Attention) -> Floats:
     """
     mu, q = task.mu, task.q
     own, truth = squares(A), overlaps(task, A)
-    sums = A.sum(axis=1, dtype=np.float64)
+    sums = A.sum(axis=2, dtype=np.float64)
     K_V = np.einsum("cij,jl,cil->c", V, task.D, V)
     K_VP = np.einsum("cij,jl,il->c", V, task.D, task.P)
     mean = np.einsum("kc,ci->kci", sums, V @ mu) - mu
@@ -60,7 +60,7 @@ def measures(task: Task, V: Floats, A: Attention) -> dict[str, Floats]:
         K_VP = np.einsum("cij,jl,il->c", V, task.D, task.P)
         excess = excess_loss(task, V, A)
         corr_v = np.where(K_V > 1e-20, K_VP / np.sqrt(np.maximum(K_V, 1e-20) * task.K_P), 0.0)
-        wrong = ((A >= ROUNDING / task.Q) != (q > 0)[:, :, None]).sum(axis=(0, 1))
+        wrong = ((A >= ROUNDING / task.Q) != (q > 0)[:, None, :]).sum(axis=(0, 2))
         found: dict[str, Floats] = {
             "err_v": ((V - task.P) ** 2 @ mu).sum(axis=1),
             "err_a": np.maximum(own - 2 * truth + size, 0.0),
@@ -89,14 +89,14 @@ def value_gradient(task: Task, V: Floats, A: Attention) -> Floats:
 
 
 def attention_gradient(task: Task, V: Floats, A: Attention) -> Attention:
-    """Preconditioned, centred population gradient in A, (N, T, C), on the constraint set.
+    """Preconditioned, centred population gradient in A, (N, C, T), on the constraint set.
 
     (I - 1 1^T / T)(K_V a^(k) - K_VP q^(k)); zero at V = U: the start is a saddle.
     """
     K_V = np.array([signal(v, v, task.mu) for v in V])
     K_VP = np.array([signal(v, task.P, task.mu) for v in V])
-    raw = K_V * A - K_VP * task.q[:, :, None]
-    result: Attention = raw - raw.mean(axis=1, keepdims=True)
+    raw = K_V[:, None] * A - K_VP[:, None] * task.q[:, None, :]
+    result: Attention = raw - raw.mean(axis=2, keepdims=True)
     return result
 
 

@@ -25,7 +25,8 @@ CORR_A, ERR_V, SUSTAINED = 0.85, 0.02, 3
 LAM_FACTOR = {True: (0.02, 0.04, 0.06), False: (0.01, 0.02, 0.04)}
 ETA_FACTOR = {True: (0.2, 0.4, 0.8), False: (0.1, 0.2, 0.4)}
 LARGE_BATCH = 128
-DENSE = 0.8
+
+Key = tuple[str, float, int]
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Start:
     theta: float
     n1: int
     value: Floats
+
+    @property
+    def key(self) -> Key:
+        """What a cost is of: theta is a tuning of transfer, n1 a start of its own."""
+        return self.init, self.rho if self.init == "transfer" else np.inf, self.n1
 
 
 def transfer(
@@ -60,7 +66,8 @@ def transfer(
         check_task(N, T, Q)
     if len(Ts) < 2:
         raise UsageError("--Ts with one length: give two or more, so that growth can be seen")
-    cells = [(T, B) for T in sorted(Ts) for B in batches]
+    # Large batches first: they are cheaper per sample, and what they reach bounds the small ones.
+    cells = [(T, B) for T in sorted(Ts) for B in sorted(set(batches), reverse=True)]
     state: dict[str, Any] = run.restore() or {"repeat": 0, "cell": 0, "search": None}
     total = len(cells)
     with (
@@ -77,7 +84,9 @@ def transfer(
                 # One P for all T of a replicate: the stream of the task does not depend on T.
                 task = draw_task(run, repeat, N, T, Q)
                 starts = make_starts(run, repeat, task, rhos, thetas, n1_ratios)
-                search = Search(task, starts, B, eta_v, cap, run.rng(repeat, "samples", T, B))
+                rng = run.rng(repeat, "samples", T, B)
+                limits = cheapest([frame for frame in done if (frame["T"] == T).all()], starts, cap)
+                search = Search(task, starts, B, eta_v, limits, rng)
                 if resumed and number == state["cell"] and state["search"] is not None:
                     search.restore(state["search"])
                 while not search.over:
@@ -117,17 +126,30 @@ def make_starts(
     return starts
 
 
+def cheapest(done: list[pd.DataFrame], starts: list[Start], cap: int) -> dict[Key, int]:
+    """Phase-2 samples within which each start met the goal in finished searches, else the cap."""
+    limits = {start.key: cap for start in starts}
+    for frame in done:
+        for row in frame[frame["reached"]].itertuples():
+            n1 = int(row.stage1_samples)
+            key = (str(row.init), float(np.nan_to_num(row.rho, nan=np.inf)), n1)
+            limits[key] = min(limits[key], int(row.samples) - n1)
+    return limits
+
+
 class Search:
-    """Phase 2 from every start under every tuning on the same batches, until the goal or the cap.
+    """Phase 2 from every start under every tuning on the same batches, until the goal or the limit.
 
     The goal is corr_A > 0.85 and |V - P|_mu^2 < 0.02 on three checks in a row; the first counts.
+    A tuning is given up as soon as it cannot undercut the cheapest of its start, which is all that
+    counts: `limits` has the samples to undercut.
     """
 
     def __init__(
-        self, task: Task, starts: list[Start], B: int, eta_v: float, cap: int,
+        self, task: Task, starts: list[Start], B: int, eta_v: float, limits: dict[Key, int],
         rng: np.random.Generator,
     ) -> None:  # fmt: skip
-        self.task, self.starts, self.B, self.cap, self.rng = task, starts, B, cap, rng
+        self.task, self.starts, self.B, self.rng = task, starts, B, rng
         large = B >= LARGE_BATCH
         self.cells = [
             (start, eta, lam)
@@ -139,6 +161,9 @@ class Search:
             eta_v, [eta for _, eta, _ in self.cells], [lam for _, _, lam in self.cells]
         )
         C = len(self.cells)
+        keys = {key: index for index, key in enumerate(limits)}
+        self.group = np.array([keys[starts[index].key] for index, _, _ in self.cells])
+        self.limits = np.array(list(limits.values()))
         self.V = np.stack([starts[index].value for index, _, _ in self.cells])
         self.A: Attention = model.start(task, C, np.float32)[1]
         self.sampler = Sampler(task, rng)
@@ -149,8 +174,8 @@ class Search:
 
     @property
     def over(self) -> bool:
-        """Every configuration met the goal, or the samples are used up."""
-        return self.samples >= self.cap or bool((self.met >= 0).all())
+        """No configuration can undercut its limit any more."""
+        return not self.alive.size
 
     def step(self) -> None:
         """One step of every configuration and a look at the goal."""
@@ -159,19 +184,21 @@ class Search:
         model.step(self.V, self.A, self.sampler.batch(self.B), task.mu, sizes)
         self.samples += self.B
         size = task.mu @ (task.q**2).sum(axis=1)
-        own = task.mu @ np.stack([np.einsum("tc,tc->c", a, a) for a in self.A])
+        own = task.mu @ np.stack([np.einsum("ct,ct->c", a, a) for a in self.A])
         corr = task.mu @ theory.overlaps(task, self.A) / np.sqrt(own * size)
         error = ((self.V - task.P) ** 2 @ task.mu).sum(axis=1)
         self.held = np.where((corr > CORR_A) & (error < ERR_V), self.held + 1, 0)
         now = alive[self.held == SUSTAINED]
-        self.met[now[self.met[now] < 0]] = self.samples - (SUSTAINED - 1) * self.B
-        kept = self.met[alive] < 0
-        if 0 < kept.sum() <= DENSE * alive.size:  # carrying finished ones along costs more
+        self.met[now] = self.samples - (SUSTAINED - 1) * self.B
+        np.minimum.at(self.limits, self.group[now], self.met[now])
+        earliest = self.samples + (1 - self.held) * self.B  # at which it can still meet the goal
+        kept = (self.met[alive] < 0) & (earliest < self.limits[self.group[alive]])
+        if not kept.all():
             self.alive, self.held, self.V = alive[kept], self.held[kept], self.V[kept]
-            self.A = np.ascontiguousarray(self.A[:, :, kept])
+            self.A = self.A[:, kept]
 
     def rows(self) -> pd.DataFrame:
-        """One row per start and tuning; a goal not met has the cap as its samples and says so."""
+        """One row per start and tuning; one that did not reach the goal has its limit as samples."""
         chosen = [self.starts[index] for index, _, _ in self.cells]
         reached = self.met >= 0
         stage_one = np.array([start.n1 for start in chosen])
@@ -187,7 +214,7 @@ class Search:
                 "eta_a": self.sizes.eta_a,
                 "lam": self.sizes.lam,
                 "start_corr_v": found,
-                "samples": stage_one + np.where(reached, self.met, self.cap),
+                "samples": stage_one + np.where(reached, self.met, self.limits[self.group]),
                 "reached": reached,
             }
         )
@@ -196,13 +223,14 @@ class Search:
         """What a checkpoint needs."""
         return {
             "V": self.V, "A": self.A, "samples": self.samples, "held": self.held, "met": self.met,
-            "alive": self.alive, "rng": self.rng.bit_generator.state,
+            "alive": self.alive, "limits": self.limits, "rng": self.rng.bit_generator.state,
         }  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a saved state."""
         self.V, self.A, self.samples = state["V"], state["A"], state["samples"]
         self.held, self.met, self.alive = state["held"], state["met"], state["alive"]
+        self.limits = state["limits"]
         self.rng.bit_generator.state = state["rng"]
 
 
