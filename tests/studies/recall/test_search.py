@@ -192,12 +192,13 @@ def test_embeddings_are_unit_vectors():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("words", [["linear", "--method", "trained"], ["mlp"], ["scaling"]])
-def test_the_early_stop_changes_no_capacity_of_the_small_grid(words, tmp_path):
+def test_the_early_stop_changes_no_capacity_of_the_small_grid(words, seed, tmp_path):
     tables = []
     for flag in ("--early-stop", "--no-early-stop"):
         argv = ["recall", *words, flag, "--quiet", "--out", str(tmp_path / flag)]
-        assert run([*argv, "--threads", "1"]) == 0
+        assert run([*argv, "--threads", "1", "--seed", str(seed)]) == 0
         name = "scaling.csv" if words == ["scaling"] else "capacity.csv"
         (path,) = (tmp_path / flag).glob(f"recall/*/*/{name}")
         tables.append(path.read_bytes())

@@ -17,6 +17,7 @@ from .memory import Memory, Shape, superposition_accuracy
 from .search import Search, search_together
 
 POINTS = 60  # of a reference line
+FEW = 10  # of those that are solved for, some 50 ms each
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,15 @@ def linear(run: Run, *, dims: tuple[int, ...], method: str, how: Method) -> None
         "bound": _bound(grid, None, how),
     }
     if "superposition" in names:
-        d = np.sqrt(grid)
-        lines["predicted"] = theory.superposition_capacity(d, how.budget.threshold)
+        d, level = np.sqrt(grid), how.budget.threshold
+        few = np.geomspace(d[0], d[-1], FEW)
+        laws = {
+            "predicted": theory.superposition_prediction,
+            "finite": theory.superposition_finite,
+        }
+        for name, law in laws.items():
+            solved = np.log(theory.superposition_capacity(few, level, law))
+            lines[name] = np.exp(np.interp(np.log(d), np.log(few), solved))
     _write_lines(run, grid, lines)
 
 

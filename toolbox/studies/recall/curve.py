@@ -8,6 +8,7 @@ import torch
 from toolbox.core.run import Run
 
 from . import theory
+from .ensemble import threads_for
 from .memory import Memory, Shape, superposition_accuracy
 
 
@@ -56,20 +57,30 @@ def curve(
                     )
                     for repeat in range(run.repeats)
                 ]
-                predicted = np.nan if outputs else float(theory.superposition_prediction(N, d))
-                write(0, np.array(found), loss=np.nan, predicted=predicted, last=True)
+                laws = (theory.superposition_prediction, theory.superposition_finite)
+                gaussian, finite = (np.nan if outputs else float(law(N, d)) for law in laws)
+                write(
+                    0, np.array(found), loss=np.nan, predicted=gaussian, predicted_finite=finite,
+                    last=True,
+                )  # fmt: skip
                 progress.update(1, f"N {N}")
                 continue
             model = Memory(shape, N, range(run.repeats), (lr,), generator, run.device)
             if saved is not None:
                 model.load(saved)
                 saved = None
-            while model.steps < steps:
-                run.checkpoint(lambda: (number, model.state()))
-                model.step()
-                if model.steps % every == 0 or model.steps == steps:
-                    loss = model.loss()
-                    run.check_finite(float(loss.sum()), f"the loss at N {N}, step {model.steps}")
-                    last = model.steps == steps
-                    write(model.steps, model.accuracy(), loss=loss, predicted=np.nan, last=last)
+            with threads_for(model.largest()):
+                while model.steps < steps:
+                    run.checkpoint(lambda: (number, model.state()))
+                    model.step()
+                    if model.steps % every == 0 or model.steps == steps:
+                        loss = model.loss()
+                        run.check_finite(
+                            float(loss.sum()), f"the loss at N {N}, step {model.steps}"
+                        )
+                        last = model.steps == steps
+                        write(
+                            model.steps, model.accuracy(), loss=loss, predicted=np.nan,
+                            predicted_finite=np.nan, last=last,
+                        )  # fmt: skip
             progress.update(1, f"N {N}")

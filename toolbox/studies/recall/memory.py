@@ -85,6 +85,11 @@ class Memory(Ensemble):
         hidden = torch.baddbmm(p["b"], inputs, p["W1"]).relu()
         return torch.bmm(torch.bmm(hidden, p["W2"]), self.values)
 
+    def largest(self) -> int:
+        """The logits or the hidden layer."""
+        N, M = len(self.labels), self.values.shape[2]
+        return N * max(M, self.shapes.get("b", (1, 0))[1])
+
     @torch.no_grad()
     def accuracy(self) -> np.ndarray:
         """Fraction of the N associations recalled, exactly: (E,)."""

@@ -12,6 +12,7 @@ import torch
 from toolbox.core.run import Run
 
 from . import data, theory
+from .ensemble import threads_for
 from .linear_attention import LinearAttention, flow, mean_counts, split_losses
 from .tasks import make_task
 
@@ -49,7 +50,8 @@ def sequential(
     saved = run.restore() or {"stage": "sgd", "repeat": 0, "inner": None}
     if saved["stage"] == "sgd":
         sgd = _Sgd(run, task, tables, attention, init, lr, batch, contexts)
-        sgd.train(steps, set(recorded.tolist()), saved["inner"])
+        with threads_for(batch * max(task.vocabulary, task.outputs)):
+            sgd.train(steps, set(recorded.tolist()), saved["inner"])
         looks = sgd.looks
     else:
         looks = saved["looks"]

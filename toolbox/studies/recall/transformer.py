@@ -182,6 +182,12 @@ class Transformer(Ensemble):
             out = torch.baddbmm(out, hidden, p["W2"])
         return torch.bmm(out, self.facts.unembedding.expand(E, -1, -1))
 
+    def largest(self) -> int:
+        """The counts, the heads, the hidden layer or the logits."""
+        task, shape = self.facts.task, self.shape
+        attention = shape.heads * (shape.head_dim + 1)
+        return self.size * max(task.vocabulary, attention, shape.width, task.outputs)
+
     @torch.no_grad()
     def accuracy(self) -> np.ndarray:
         """Share of the test prompts answered rightly, (E,)."""
