@@ -49,7 +49,7 @@ def linear(run: Run, *, dims: tuple[int, ...], method: str, how: Method) -> None
     if "superposition" in names:
         d, level = np.sqrt(grid), how.budget.threshold
         few = np.geomspace(d[0], d[-1], FEW)
-        laws = {
+        laws: dict[str, Callable[[float, float], Any]] = {
             "predicted": theory.superposition_prediction,
             "finite": theory.superposition_finite,
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -67,7 +67,7 @@ def superposition_finite(tables: Tables) -> float:
     return _over_law(tables, theory.superposition_finite)
 
 
-def _over_law(tables: Tables, law: Callable[[float, float], ArrayLike]) -> float:
+def _over_law(tables: Tables, law: Callable[[float, float], Any]) -> float:
     rows = _capacities(tables, "superposition").nlargest(1, "d")
     if rows.empty:
         return math.nan

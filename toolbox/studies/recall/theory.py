@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -117,9 +118,9 @@ def _gauss(diagonal: np.ndarray, off: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 def sphere_tail(t: ArrayLike, d: float) -> np.ndarray:
     """P(B > t) for the same B, by the incomplete beta function: B^2 is Beta(1/2, (d-1)/2)."""
-    t = np.clip(np.asarray(t, dtype=float), -1, 1)
-    half = 0.5 * special.betainc((d - 1) / 2, 0.5, 1 - t * t)
-    return np.asarray(np.where(t > 0, half, 1 - half))
+    height = np.clip(np.asarray(t, dtype=float), -1, 1)
+    half = 0.5 * special.betainc((d - 1) / 2, 0.5, 1 - height**2)
+    return np.asarray(np.where(height > 0, half, 1 - half))
 
 
 def superposition_finite(N: float, d: float) -> float:
@@ -151,7 +152,7 @@ def superposition_finite(N: float, d: float) -> float:
 
 
 def superposition_capacity(
-    d: ArrayLike, threshold: float, law: Callable[[float, float], ArrayLike]
+    d: ArrayLike, threshold: float, law: Callable[[float, float], Any]
 ) -> np.ndarray:
     """The real N in [2, d^2] at which the accuracy law(N, d) falls to the threshold; like d."""
 
@@ -164,7 +165,7 @@ def superposition_capacity(
             return 2.0 if excess(low, each) <= 0 else each * each
         return math.exp(optimize.brentq(excess, low, high, args=(each,), xtol=1e-5))
 
-    return np.vectorize(solved, otypes=[float])(np.asarray(d, dtype=float))
+    return np.asarray(np.vectorize(solved, otypes=[float])(d))
 
 
 # ------------------------------------------------------------- linear attention, Section 2.4

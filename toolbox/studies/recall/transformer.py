@@ -49,10 +49,11 @@ class Size:
 
     @property
     def padded(self) -> Size:
-        """The shape that this one is computed in, see `initial`: heads to a power of two, width to
-        a multiple of 128. It depends on this size alone, so that a cell trained by itself and one
-        trained in a grid go through the same arithmetic."""
-        heads = 1 << (self.heads - 1).bit_length()
+        """The shape that this one is computed in, see `initial`: heads to a power of two, two at
+        least, width to a multiple of 128. It depends on this size alone, so that a cell trained by
+        itself and one trained in a grid go through the same arithmetic. (With one head, products
+        with a single column are rounded differently in an ensemble than alone.)"""
+        heads = max(2, 1 << (self.heads - 1).bit_length())
         width = -(-max(self.width, 1) // WIDTH_STEP) * WIDTH_STEP
         return Size(self.d, heads, self.head_dim, width)
 
