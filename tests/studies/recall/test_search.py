@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from toolbox.app import run
-from toolbox.studies.recall import data, theory
+from toolbox.studies.recall import data, memory, theory
 from toolbox.studies.recall.ensemble import Budget, hopeless, train
 from toolbox.studies.recall.memory import Memory, Shape
 from toolbox.studies.recall.search import Search, search_together
@@ -114,6 +114,24 @@ def test_training_is_adam_on_the_cross_entropy():
         torch.nn.functional.cross_entropy(logits, model.labels).backward()
         adam.step()
     assert torch.allclose(model.parameters()["W"][0], W, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [Shape(8), Shape(8, 12), Shape(8, 12, 5)])
+def test_a_batch_in_pieces_is_the_batch(shape, monkeypatch):
+    """Large N is trained piece by piece, as N^2 logits would fill memory."""
+    whole, parts = (Memory(shape, 37, [0, 1], (0.03,), generator, "cpu") for _ in range(2))
+    monkeypatch.setattr(memory, "PIECE", 300)
+    assert len(parts.pieces()) > 1
+    for _ in range(10):
+        parts.step()
+    accuracy, loss = parts.accuracy(), parts.loss()
+    monkeypatch.undo()
+    assert len(whole.pieces()) == 1
+    for _ in range(10):
+        whole.step()
+    assert torch.allclose(parts.flat, whole.flat, atol=1e-4)
+    assert parts.accuracy() == pytest.approx(accuracy, abs=1e-12)
+    assert loss == pytest.approx(parts.loss(), rel=1e-5)
 
 
 def test_a_memory_with_as_many_dimensions_as_items_is_exact():

@@ -41,7 +41,7 @@ def threads_for(numbers: int) -> Iterator[None]:
 class Ensemble:
     """E networks with the parameters of each in one row of `flat`, (E, P).
 
-    A model says in `batch` what the step trains on and in `logits` what it computes.
+    A model says in `pieces` what the step trains on and in `logits` what it computes.
     """
 
     def __init__(self, initial: Mapping[str, Tensor], rates: Sequence[float]) -> None:
@@ -68,8 +68,8 @@ class Ensemble:
             for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
         }
 
-    def batch(self) -> tuple[Any, Tensor]:
-        """The inputs of the next step and their labels, (B,) or (E, B)."""
+    def pieces(self) -> list[tuple[Any, Tensor]]:
+        """The batch of the next step: inputs and labels (B,), cut where it would fill memory."""
         raise NotImplementedError
 
     def logits(self, inputs: Any) -> Tensor:
@@ -86,16 +86,18 @@ class Ensemble:
 
     def step(self) -> None:
         """One step of Adam on the cross entropy, its mean over the batch."""
-        inputs, labels = self.batch()
-        logits = self.logits(inputs)
-        with torch.no_grad():
-            # The gradient of the cross entropy in the logits; the loss itself is never needed.
-            pull = torch.softmax(logits, dim=2)
-            labels = labels.expand(self.members, -1)[..., None]
-            pull.scatter_add_(2, labels, pull.new_tensor(-1.0).expand(labels.shape))
-        (gradient,) = torch.autograd.grad(logits, self.flat, pull)
+        pieces = self.pieces()
+        gradient = torch.zeros_like(self.flat)
+        for inputs, labels in pieces:
+            logits = self.logits(inputs)
+            with torch.no_grad():
+                # The gradient of the cross entropy in the logits; the loss is never needed.
+                pull = torch.softmax(logits, dim=2)
+                right = labels.expand(self.members, -1)[..., None]
+                pull.scatter_add_(2, right, pull.new_tensor(-1.0).expand(right.shape))
+            gradient += torch.autograd.grad(logits, self.flat, pull)[0]
         # The mean is taken here, where the numbers are few.
-        self.adam(gradient / logits.shape[1])
+        self.adam(gradient / sum(len(labels) for _, labels in pieces))
 
     @torch.no_grad()
     def adam(self, gradient: Tensor) -> None:

@@ -148,14 +148,14 @@ class Transformer(Ensemble):
         super().__init__({k: torch.stack([one[k] for one in drawn]) for k in drawn[0]}, rates)
         self.facts, self.size, self.stream = facts, batch, stream
 
-    def batch(self) -> tuple[Tensor, Tensor]:
+    def pieces(self) -> list[tuple[Tensor, Tensor]]:
         """Fresh prompts, the same for all members: counts (B, V) and labels (B,)."""
         task = self.facts.task
         device = str(self.flat.device)
         subject, relation = data.random_queries(task, self.size, self.stream, device)
         tokens = data.prompts(task, subject, relation, self.stream)
         labels = self.facts.answers[subject * task.relations + relation]
-        return data.counts(tokens, task.vocabulary), labels
+        return [(data.counts(tokens, task.vocabulary), labels)]
 
     def logits(self, inputs: Tensor) -> Tensor:
         """inputs : (B, V) counts. Returns (E, B, R D)."""
