@@ -159,15 +159,17 @@ def _trials(run: Run, name: str, shape: Shape, how: Method):  # type: ignore[no-
         )  # fmt: skip
 
     def closed_form(N: int, who: Sequence[int], tick: Any, saved: Any) -> dict[int, bool]:
-        tick(lambda: None)
-        found = {}
-        for repeat in who:
-            accuracy = superposition_accuracy(
-                shape.d, N, shape.outputs, how.draws, generator(repeat, N), run.device
+        # Stops between any two draws, writes at the end: what was stopped is done again whole.
+        found = {
+            repeat: superposition_accuracy(
+                shape.d, N, shape.outputs, how.draws, generator(repeat, N), run.device,
+                lambda: tick(lambda: None),
             )
+            for repeat in who
+        }  # fmt: skip
+        for repeat, accuracy in found.items():
             write(N, repeat, 0.0, accuracy, 0)
-            found[repeat] = accuracy >= how.budget.threshold
-        return found
+        return {repeat: accuracy >= how.budget.threshold for repeat, accuracy in found.items()}
 
     def trained(N: int, who: Sequence[int], tick: Any, saved: Any) -> dict[int, bool]:
         model = Memory(shape, N, who, how.rates, generator, run.device)

@@ -50,11 +50,16 @@ def curve(
                 )  # fmt: skip
 
             if kind == "superposition":
-                run.checkpoint(lambda: (number, None))
                 found = [
                     superposition_accuracy(
-                        d, N, shape.outputs, draws, generator(repeat, N), run.device
-                    )
+                        d,
+                        N,
+                        shape.outputs,
+                        draws,
+                        generator(repeat, N),
+                        run.device,
+                        lambda: run.checkpoint(lambda: (number, None)),
+                    )  # fmt: skip
                     for repeat in range(run.repeats)
                 ]
                 # The laws are of the identity map, and the second of d >= 4.

@@ -133,12 +133,14 @@ def _each(tensors: Sequence[Tensor], times: int) -> Tensor:
 
 
 def superposition_accuracy(
-    d: int, N: int, outputs: int | None, draws: int, generator: torch.Generator, device: str
-) -> float:
+    d: int, N: int, outputs: int | None, draws: int, generator: torch.Generator, device: str,
+    before_draw: Callable[[], None] = lambda: None,
+) -> float:  # fmt: skip
     """Accuracy of W = sum_x u_f(x) e_x^T, mean over fresh embeddings (paper, Section 3.1)."""
     f = torch.from_numpy(data.association(N, outputs)).to(device)
     right = 0
     for _ in range(draws):
+        before_draw()
         keys = data.unit_rows(N, d, generator, device)
         values = data.unit_rows(outputs or N, d, generator, device)
         read = keys @ (values[f].T @ keys).T
