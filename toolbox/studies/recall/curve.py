@@ -50,16 +50,14 @@ def curve(
                 )  # fmt: skip
 
             if kind == "superposition":
+
+                def stop() -> None:
+                    run.checkpoint(lambda: (number, None))
+
                 found = [
                     superposition_accuracy(
-                        d,
-                        N,
-                        shape.outputs,
-                        draws,
-                        generator(repeat, N),
-                        run.device,
-                        lambda: run.checkpoint(lambda: (number, None)),
-                    )  # fmt: skip
+                        d, N, shape.outputs, draws, generator(repeat, N), run.device, stop
+                    )
                     for repeat in range(run.repeats)
                 ]
                 # The laws are of the identity map, and the second of d >= 4.
