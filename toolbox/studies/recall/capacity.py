@@ -111,6 +111,8 @@ def _capacities(
             inner = None
             for repeat, search in enumerate(searches):
                 N = search.low
+                series = name if shape.width is None else f"m/d = {shape.width / shape.d:.3g}"
+                n_log_n = float(theory.n_log_n(N)) / shape.parameters
                 most = theory.most_associations(
                     how.bits * shape.held, shape.outputs, 1 - how.budget.threshold
                 )
@@ -118,6 +120,7 @@ def _capacities(
                     "capacity",
                     {
                         "method": name,
+                        "series": series,
                         "d": shape.d,
                         "m": shape.width or 0,
                         "params": shape.parameters,
@@ -126,13 +129,13 @@ def _capacities(
                         "capacity": N,
                         "trials": search.trials,
                         "censored": search.censored,
-                        "n_log_n_over_params": float(theory.n_log_n(N)) / shape.parameters,
+                        "n_log_n_over_params": n_log_n,
                         "n_over_params": N / shape.parameters,
+                        "constant": N / shape.parameters if shape.outputs else n_log_n,
                         "most": most,
                     },
                     repeat,
                 )
-                series = name if shape.width is None else f"m/d = {shape.width / shape.d:.3g}"
                 run.write(
                     "lines",
                     {"series": series, "params": float(shape.parameters), "capacity": float(N)},
