@@ -49,6 +49,12 @@ def curve(
                     },
                 )  # fmt: skip
 
+            def draw(series: str, accuracy: np.ndarray) -> None:
+                repeats = np.arange(run.repeats)
+                run.write(
+                    "lines", {"series": series, "N": N, "accuracy": accuracy, "repeat": repeats}
+                )
+
             if kind == "superposition":
 
                 def stop() -> None:
@@ -67,6 +73,10 @@ def curve(
                     0, np.array(found), loss=np.nan, predicted=gaussian, predicted_finite=finite,
                     last=True,
                 )  # fmt: skip
+                draw("measured", np.array(found))
+                for series, level in (("finite", finite), ("predicted", gaussian)):
+                    if not np.isnan(level):
+                        draw(series, np.full(run.repeats, level))
                 progress.update(1, f"N {N}")
                 continue
             model = Memory(shape, N, range(run.repeats), (lr,), generator, run.device)
@@ -87,4 +97,5 @@ def curve(
                             model.steps, model.accuracy(), loss=loss, predicted=np.nan,
                             predicted_finite=np.nan, last=last,
                         )  # fmt: skip
+            draw("measured", model.accuracy())
             progress.update(1, f"N {N}")
