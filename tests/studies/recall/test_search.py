@@ -197,7 +197,7 @@ def test_trained_capacities_of_an_independent_implementation(d, elsewhere):
 
 
 def test_no_memory_beats_the_bound():
-    """Even at 2 bits per parameter, and with random keys, as the measured capacities show."""
+    """At 32 bits per parameter, and at d = 64 even at 2, as the measured capacities show."""
     for d, capacity in ((8, 23), (16, 63), (32, 178), (64, 517)):
         assert capacity < theory.most_associations(32 * d * d, None, 0.01)
     assert theory.most_associations(2 * 64**2, None, 0.0) > 517
