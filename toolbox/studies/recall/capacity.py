@@ -17,7 +17,7 @@ from .memory import Memory, Shape, superposition_accuracy
 from .search import Search, search_together
 
 POINTS = 60  # of a reference line
-FEW = 10  # of those that are solved for, some 50 ms each
+PER_OCTAVE = 4  # of those of them that are solved for, some 50 ms each
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def linear(run: Run, *, dims: tuple[int, ...], method: str, how: Method) -> None
     }
     if "superposition" in names:
         d, level = np.sqrt(grid), how.budget.threshold
-        few = np.geomspace(d[0], d[-1], FEW)
+        few = np.geomspace(d[0], d[-1], 3 + int(PER_OCTAVE * np.log2(d[-1] / d[0])))
         laws: dict[str, Callable[[float, float], Any]] = {
             "predicted": theory.superposition_prediction,
             "finite": theory.superposition_finite,
