@@ -101,6 +101,25 @@ def test_escape_steps_of_the_flow(sizes, init):
     assert np.abs(gap).max() < 1e-3
 
 
+def test_the_plateau_is_the_entropy_of_the_answers():
+    """log D for structured facts; for random ones the loss of the best guess without a subject."""
+    assert sequential.answer_entropy(TASK, TABLE) == pytest.approx(math.log(4))
+    table = data.random_facts(TASK, np.random.default_rng(0))
+    shares = np.stack([np.bincount(table[:, r], minlength=16) / 8 for r in range(4)])
+    log_p = np.log(shares[np.newaxis].repeat(8, axis=0).reshape(-1, 16) + 1e-300)
+    best = split_losses(log_p, table.ravel(), 4)["loss_total"]
+    assert sequential.answer_entropy(TASK, table) == pytest.approx(best)
+    assert best < math.log(4)
+
+
+def test_the_staircase():
+    steps = np.array([1.0, 15.0, 25.0])
+    for order in ((10, 20), (20, 10)):
+        stairs = sequential.staircase(TASK, TABLE, steps, *order)
+        between = math.log(4)  # R = D = 4: either part alone
+        assert stairs["loss_total"] == pytest.approx([math.log(16), between, 0])
+
+
 def test_split_losses_of_known_probabilities():
     D = 3
     right = np.array([4])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from toolbox.studies.recall import theory
+from toolbox.studies.recall import data, theory
 from toolbox.studies.recall.memory import superposition_accuracy
 
 
@@ -22,19 +22,64 @@ def test_superposition_accuracy_is_its_gaussian_prediction(d, N):
 def test_the_prediction_approaches_the_simulation_with_the_dimension():
     gaps = []
     for d in (16, 128):
-        N = int(theory.superposition_capacity(d, 0.7))
+        N = int(theory.superposition_capacity(d, 0.7, theory.superposition_prediction))
         generator = torch.Generator().manual_seed(0)
         found = superposition_accuracy(d, N, None, 20_000 // N, generator, "cpu")
         gaps.append(found - float(theory.superposition_prediction(N, d)))
     assert 0 < gaps[1] < 0.7 * gaps[0]
 
 
-def test_superposition_capacity_inverts_the_prediction():
+@pytest.mark.parametrize(
+    ("d", "N"), [(8, 3), (8, 7), (16, 7), (16, 19), (32, 28), (64, 112), (64, 563)]
+)
+def test_superposition_accuracy_is_the_law_at_finite_d(d, N):
+    """From the first error to one half: within 0.01 and the noise, where Gaussians miss by 0.12."""
+    generator = torch.Generator().manual_seed(1)
+    draws = 40_000 // N
+    simulated = superposition_accuracy(d, N, None, draws, generator, "cpu")
+    predicted = theory.superposition_finite(N, d)
+    noise = 4 * math.sqrt(predicted * (1 - predicted) / (draws * N))
+    assert simulated == pytest.approx(predicted, abs=noise + 0.01 * (predicted < 0.95))
+
+
+def test_the_law_at_finite_d_is_gaussian_in_high_dimension():
+    gaps = []
+    for d in (32, 256, 2048):
+        N = float(theory.superposition_capacity(d, 0.5, theory.superposition_prediction))
+        gaps.append(abs(theory.superposition_finite(N, d) - 0.5))
+    assert gaps[0] > 3 * gaps[1] > 9 * gaps[2]
+
+
+def test_a_single_pair_is_never_confused():
+    """N = 2: the margin is (1 - a)(1 - b) > 0 whatever the dimension."""
+    generator = torch.Generator().manual_seed(0)
+    assert superposition_accuracy(4, 2, None, 2000, generator, "cpu") == 1
+    assert theory.superposition_finite(2, 4) == 1
+    assert theory.superposition_finite(2.01, 4) > 0.999
+
+
+@pytest.mark.parametrize("d", [4, 9, 64])
+def test_the_tail_of_an_overlap(d):
+    overlaps = data.unit_rows(200_000, d, torch.Generator().manual_seed(0), "cpu")[:, 0].numpy()
+    for t in (-0.3, 0.0, 0.2, 0.5):
+        assert np.mean(overlaps > t) == pytest.approx(theory.sphere_tail(t, d), abs=5e-3)
+    assert theory.sphere_tail([-2.0, 2.0], d).tolist() == [1, 0]
+    # On the sphere in three dimensions an overlap is uniform.
+    assert theory.sphere_tail(0.4, 3) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("law", [theory.superposition_prediction, theory.superposition_finite])
+def test_superposition_capacity_inverts_its_law(law):
     for d in (32, 256):
-        N = theory.superposition_capacity(d, 0.99)
-        assert theory.superposition_prediction(N, d) == pytest.approx(0.99, abs=1e-6)
-    # N / d^2 = 0.028 at d = 128 by the leading terms alone.
-    assert theory.superposition_capacity(128, 0.99) / 128**2 == pytest.approx(0.026, abs=0.004)
+        N = float(theory.superposition_capacity(d, 0.99, law))
+        assert law(N, d) == pytest.approx(0.99, abs=1e-5)
+    assert theory.superposition_capacity(16, 1.0, law) == 2
+
+
+def test_superposition_capacity_by_the_leading_terms():
+    """N / d^2 = 0.028 at d = 128 by the leading terms alone."""
+    N = float(theory.superposition_capacity(128, 0.99, theory.superposition_prediction))
+    assert 0.022 < N / 128**2 < 0.030
 
 
 def test_inverse_n_log_n():

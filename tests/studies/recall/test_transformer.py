@@ -89,10 +89,13 @@ def test_padding_is_exact_and_stays_zero():
     assert (large["b"][:, :, 20:] == 0).all()
 
 
-def test_a_cell_alone_has_the_numbers_of_the_grid():
-    sizes = [Size(8, 3, 4, m) for m in (0, 8, 32)] + [Size(8, 4, 4, 8)]
-    together = model(sizes, padded=Size(8, 4, 4, 128))
-    alone = model(sizes[2:3], padded=Size(8, 4, 4, 128))
+@pytest.mark.parametrize(("d", "heads", "head_dim"), [(8, 3, 4), (32, 1, 8), (16, 1, 4)])
+def test_a_cell_alone_has_the_numbers_of_the_grid(d, heads, head_dim):
+    sizes = [Size(d, heads, head_dim, m) for m in (0, 8, 32)]
+    into = sizes[0].padded
+    sizes.append(Size(d, into.heads, head_dim, 8))
+    together = model(sizes, padded=into)
+    alone = model(sizes[2:3], padded=into)
     for step in range(40):
         together.step()
         alone.step()
@@ -109,7 +112,7 @@ def test_the_gradient_is_that_of_the_cross_entropy():
     for _ in range(10):
         ours.step()
         reference.flat = flat
-        counts, labels = reference.batch()
+        counts, labels = reference.pieces()[0]
         adam.zero_grad()
         torch.nn.functional.cross_entropy(reference.logits(counts)[0], labels).backward()
         adam.step()

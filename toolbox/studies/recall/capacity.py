@@ -17,6 +17,7 @@ from .memory import Memory, Shape, superposition_accuracy
 from .search import Search, search_together
 
 POINTS = 60  # of a reference line
+PER_OCTAVE = 4  # of those of them that are solved for, some 50 ms each
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,15 @@ def linear(run: Run, *, dims: tuple[int, ...], method: str, how: Method) -> None
         "bound": _bound(grid, None, how),
     }
     if "superposition" in names:
-        d = np.sqrt(grid)
-        lines["predicted"] = theory.superposition_capacity(d, how.budget.threshold)
+        d, level = np.sqrt(grid), how.budget.threshold
+        few = np.geomspace(d[0], d[-1], 3 + int(PER_OCTAVE * np.log2(d[-1] / d[0])))
+        laws: dict[str, Callable[[float, float], Any]] = {
+            "predicted": theory.superposition_prediction,
+            "finite": theory.superposition_finite,
+        }
+        for name, law in laws.items():
+            solved = np.log(theory.superposition_capacity(few, level, law))
+            lines[name] = np.exp(np.interp(np.log(d), np.log(few), solved))
     _write_lines(run, grid, lines)
 
 
@@ -103,6 +111,8 @@ def _capacities(
             inner = None
             for repeat, search in enumerate(searches):
                 N = search.low
+                series = name if shape.width is None else f"m/d = {shape.width / shape.d:.3g}"
+                n_log_n = float(theory.n_log_n(N)) / shape.parameters
                 most = theory.most_associations(
                     how.bits * shape.held, shape.outputs, 1 - how.budget.threshold
                 )
@@ -110,6 +120,7 @@ def _capacities(
                     "capacity",
                     {
                         "method": name,
+                        "series": series,
                         "d": shape.d,
                         "m": shape.width or 0,
                         "params": shape.parameters,
@@ -118,13 +129,13 @@ def _capacities(
                         "capacity": N,
                         "trials": search.trials,
                         "censored": search.censored,
-                        "n_log_n_over_params": float(theory.n_log_n(N)) / shape.parameters,
+                        "n_log_n_over_params": n_log_n,
                         "n_over_params": N / shape.parameters,
+                        "constant": N / shape.parameters if shape.outputs else n_log_n,
                         "most": most,
                     },
                     repeat,
                 )
-                series = name if shape.width is None else f"m/d = {shape.width / shape.d:.3g}"
                 run.write(
                     "lines",
                     {"series": series, "params": float(shape.parameters), "capacity": float(N)},
@@ -151,15 +162,17 @@ def _trials(run: Run, name: str, shape: Shape, how: Method):  # type: ignore[no-
         )  # fmt: skip
 
     def closed_form(N: int, who: Sequence[int], tick: Any, saved: Any) -> dict[int, bool]:
-        tick(lambda: None)
-        found = {}
-        for repeat in who:
-            accuracy = superposition_accuracy(
-                shape.d, N, shape.outputs, how.draws, generator(repeat, N), run.device
+        # Stops between any two draws, writes at the end: what was stopped is done again whole.
+        found = {
+            repeat: superposition_accuracy(
+                shape.d, N, shape.outputs, how.draws, generator(repeat, N), run.device,
+                lambda: tick(lambda: None),
             )
+            for repeat in who
+        }  # fmt: skip
+        for repeat, accuracy in found.items():
             write(N, repeat, 0.0, accuracy, 0)
-            found[repeat] = accuracy >= how.budget.threshold
-        return found
+        return {repeat: accuracy >= how.budget.threshold for repeat, accuracy in found.items()}
 
     def trained(N: int, who: Sequence[int], tick: Any, saved: Any) -> dict[int, bool]:
         model = Memory(shape, N, who, how.rates, generator, run.device)

@@ -8,6 +8,7 @@ import torch
 from toolbox.core.run import Run
 
 from . import theory
+from .ensemble import threads_for
 from .memory import Memory, Shape, superposition_accuracy
 
 
@@ -48,28 +49,53 @@ def curve(
                     },
                 )  # fmt: skip
 
+            def draw(series: str, accuracy: np.ndarray) -> None:
+                repeats = np.arange(run.repeats)
+                run.write(
+                    "lines", {"series": series, "N": N, "accuracy": accuracy, "repeat": repeats}
+                )
+
             if kind == "superposition":
-                run.checkpoint(lambda: (number, None))
+
+                def stop() -> None:
+                    run.checkpoint(lambda: (number, None))
+
                 found = [
                     superposition_accuracy(
-                        d, N, shape.outputs, draws, generator(repeat, N), run.device
+                        d, N, shape.outputs, draws, generator(repeat, N), run.device, stop
                     )
                     for repeat in range(run.repeats)
                 ]
-                predicted = np.nan if outputs else float(theory.superposition_prediction(N, d))
-                write(0, np.array(found), loss=np.nan, predicted=predicted, last=True)
+                # The laws are of the identity map, and the second of d >= 4.
+                gaussian = np.nan if outputs else float(theory.superposition_prediction(N, d))
+                finite = np.nan if outputs or d < 4 else theory.superposition_finite(N, d)
+                write(
+                    0, np.array(found), loss=np.nan, predicted=gaussian, predicted_finite=finite,
+                    last=True,
+                )  # fmt: skip
+                draw("measured", np.array(found))
+                for series, level in (("finite", finite), ("predicted", gaussian)):
+                    if not np.isnan(level):
+                        draw(series, np.full(run.repeats, level))
                 progress.update(1, f"N {N}")
                 continue
             model = Memory(shape, N, range(run.repeats), (lr,), generator, run.device)
             if saved is not None:
                 model.load(saved)
                 saved = None
-            while model.steps < steps:
-                run.checkpoint(lambda: (number, model.state()))
-                model.step()
-                if model.steps % every == 0 or model.steps == steps:
-                    loss = model.loss()
-                    run.check_finite(float(loss.sum()), f"the loss at N {N}, step {model.steps}")
-                    last = model.steps == steps
-                    write(model.steps, model.accuracy(), loss=loss, predicted=np.nan, last=last)
+            with threads_for(model.largest()):
+                while model.steps < steps:
+                    run.checkpoint(lambda: (number, model.state()))
+                    model.step()
+                    if model.steps % every == 0 or model.steps == steps:
+                        loss = model.loss()
+                        run.check_finite(
+                            float(loss.sum()), f"the loss at N {N}, step {model.steps}"
+                        )
+                        last = model.steps == steps
+                        write(
+                            model.steps, model.accuracy(), loss=loss, predicted=np.nan,
+                            predicted_finite=np.nan, last=last,
+                        )  # fmt: skip
+            draw("measured", model.accuracy())
             progress.update(1, f"N {N}")

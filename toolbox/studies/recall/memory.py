@@ -15,6 +15,9 @@ from torch import Tensor
 from . import data
 from .ensemble import Ensemble
 
+PIECE = 2**24
+"""Logits of one member held at a time; N associations have N^2 of them."""
+
 MakeGenerator = Callable[[int, int], torch.Generator]
 """(repeat, N) -> the stream of one trial."""
 
@@ -73,9 +76,11 @@ class Memory(Ensemble):
         weights = {"W1": normal(shape.d, shape.width), "W2": normal(shape.width, shape.d)}
         return keys, values, {**weights, "b": torch.zeros(1, shape.width, device=device)}
 
-    def batch(self) -> tuple[Tensor, Tensor]:
+    def pieces(self) -> list[tuple[Tensor, Tensor]]:
         """Full batch: every association."""
-        return self.keys, self.labels
+        rows = max(1, PIECE * len(self.labels) // self.largest())
+        keys, labels = torch.split(self.keys, rows, dim=1), torch.split(self.labels, rows)
+        return list(zip(keys, labels, strict=True))
 
     def logits(self, inputs: Tensor) -> Tensor:
         """<u_y, F(e_x)>: (E, N, M). inputs : (E, N, d)."""
@@ -85,21 +90,27 @@ class Memory(Ensemble):
         hidden = torch.baddbmm(p["b"], inputs, p["W1"]).relu()
         return torch.bmm(torch.bmm(hidden, p["W2"]), self.values)
 
+    def largest(self) -> int:
+        """The logits or the hidden layer."""
+        N, M = len(self.labels), self.values.shape[2]
+        return N * max(M, self.shapes.get("b", (1, 0))[1])
+
     @torch.no_grad()
     def accuracy(self) -> np.ndarray:
         """Fraction of the N associations recalled, exactly: (E,)."""
-        right = self.logits(self.keys).argmax(dim=2) == self.labels
-        return right.double().mean(dim=1).cpu().numpy()
+        right = [self.logits(keys).argmax(dim=2) == labels for keys, labels in self.pieces()]
+        return torch.cat(right, dim=1).double().mean(dim=1).cpu().numpy()
 
     @torch.no_grad()
     def loss(self) -> np.ndarray:
         """Cross entropy, mean over associations: (E,)."""
-        logits = self.logits(self.keys)
-        labels = self.labels.expand(self.members, -1)
-        return (
-            torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
-            .double().mean(dim=1).cpu().numpy()
-        )  # fmt: skip
+        each = [
+            torch.nn.functional.cross_entropy(
+                self.logits(keys).transpose(1, 2), labels.expand(self.members, -1), reduction="none"
+            )
+            for keys, labels in self.pieces()
+        ]
+        return torch.cat(each, dim=1).double().mean(dim=1).cpu().numpy()
 
     def keep(self, members: Tensor) -> None:
         """Their embeddings go with the members."""
@@ -122,14 +133,18 @@ def _each(tensors: Sequence[Tensor], times: int) -> Tensor:
 
 
 def superposition_accuracy(
-    d: int, N: int, outputs: int | None, draws: int, generator: torch.Generator, device: str
-) -> float:
+    d: int, N: int, outputs: int | None, draws: int, generator: torch.Generator, device: str,
+    before_draw: Callable[[], None] = lambda: None,
+) -> float:  # fmt: skip
     """Accuracy of W = sum_x u_f(x) e_x^T, mean over fresh embeddings (paper, Section 3.1)."""
     f = torch.from_numpy(data.association(N, outputs)).to(device)
     right = 0
     for _ in range(draws):
+        before_draw()
         keys = data.unit_rows(N, d, generator, device)
         values = data.unit_rows(outputs or N, d, generator, device)
-        W = values[f].T @ keys
-        right += int(((keys @ W.T @ values.T).argmax(dim=1) == f).sum())
+        read = keys @ (values[f].T @ keys).T
+        rows = max(1, PIECE // len(values))
+        for outs, labels in zip(torch.split(read, rows), torch.split(f, rows), strict=True):
+            right += int(((outs @ values.T).argmax(dim=1) == labels).sum())
     return right / (draws * N)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -59,10 +59,19 @@ def superposition_constant(tables: Tables) -> float:
     Overlaps of unit vectors have lighter tails than Gaussians, which at the one per cent level is
     worth a factor of 1.6 at d = 32 and 1.1 at d = 128: at small d the claim fails, and says so.
     """
+    return _over_law(tables, theory.superposition_prediction)
+
+
+def superposition_finite(tables: Tables) -> float:
+    """The same over the prediction of the law at finite d."""
+    return _over_law(tables, theory.superposition_finite)
+
+
+def _over_law(tables: Tables, law: Callable[[float, float], Any]) -> float:
     rows = _capacities(tables, "superposition").nlargest(1, "d")
     if rows.empty:
         return math.nan
-    predicted = theory.superposition_capacity(rows["d"], 0.99)
+    predicted = theory.superposition_capacity(rows["d"], 0.99, law)
     return float((rows["capacity"] / predicted).max())
 
 
@@ -109,6 +118,12 @@ def prediction_error(tables: Tables) -> float:
     """Largest distance of the superposition's accuracy from its Gaussian prediction."""
     rows = tables["curve"]
     return float((rows["accuracy"] - rows["predicted"]).abs().max())
+
+
+def finite_error(tables: Tables) -> float:
+    """Largest distance of the superposition's accuracy from the law at finite d."""
+    rows = tables["curve"]
+    return float((rows["accuracy"] - rows["predicted_finite"]).abs().max())
 
 
 # --------------------------------------------------------------------------------- transformers

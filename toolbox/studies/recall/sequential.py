@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import special
 
 from toolbox.core.run import Run
 
 from . import data, theory
+from .ensemble import threads_for
 from .linear_attention import LinearAttention, flow, mean_counts, split_losses
 from .tasks import make_task
 
@@ -49,7 +51,8 @@ def sequential(
     saved = run.restore() or {"stage": "sgd", "repeat": 0, "inner": None}
     if saved["stage"] == "sgd":
         sgd = _Sgd(run, task, tables, attention, init, lr, batch, contexts)
-        sgd.train(steps, set(recorded.tolist()), saved["inner"])
+        with threads_for(batch * max(task.vocabulary, task.outputs)):
+            sgd.train(steps, set(recorded.tolist()), saved["inner"])
         looks = sgd.looks
     else:
         looks = saved["looks"]
@@ -71,7 +74,7 @@ def sequential(
             run.write("curve", {"step": recorded, "source": source, **found}, repeat)
             _write_losses(run, repeat, source, recorded, found)
             _write_escapes(run, repeat, source, task, recorded, found, rates, escapes)
-        _write_losses(run, repeat, "theory", recorded, staircase(task, recorded, *escapes))
+        _write_losses(run, repeat, "theory", recorded, staircase(task, table, recorded, *escapes))
 
 
 class _Sgd:
@@ -158,12 +161,23 @@ def rates_of(task: data.Task, table: np.ndarray) -> tuple[float, float]:
     return float(relation.mean()), float(subject.mean())
 
 
+def answer_entropy(task: data.Task, table: np.ndarray) -> float:
+    """Loss of a model that knows the relation alone: entropy of p(answer | relation), in nats.
+
+    table : (S, R). At most log D, which balanced structured facts attain.
+    """
+    shares = np.eye(task.outputs)[table].mean(axis=0)  # (R, R D)
+    return float(special.entr(shares).sum(axis=1).mean())
+
+
 def staircase(
-    task: data.Task, steps: np.ndarray, relation: float, subject: float
+    task: data.Task, table: np.ndarray, steps: np.ndarray, relation: float, subject: float
 ) -> dict[str, np.ndarray]:
-    """The theory's picture: each part of the loss is whole until its escape, then nothing."""
+    """The theory's picture: each part of the loss is whole until its escape, then nothing; a known
+    relation leaves the entropy of its answers."""
     whole = np.where(steps < relation, math.log(task.relations), 0.0)
-    own = np.where(steps < subject, math.log(task.answers), 0.0)
+    left = np.where(steps < relation, math.log(task.answers), answer_entropy(task, table))
+    own = np.where(steps < subject, left, 0.0)
     return {"loss_total": whole + own, "loss_relation": whole, "loss_subject": own}
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from toolbox.core.run import Run
 
+from .ensemble import threads_for
 from .tasks import draw_facts, make_task
 from .transformer import Size, Transformer
 
@@ -49,12 +50,13 @@ def train(
             if saved is not None:
                 model.load(saved)
                 saved = None
-            while model.steps < steps:
-                run.checkpoint(lambda: (repeat, model.state()))
-                model.step()
-                if model.steps % every == 0 or model.steps == steps:
-                    _look(run, repeat, model)
-                progress.update(1)
+            with threads_for(model.largest()):
+                while model.steps < steps:
+                    run.checkpoint(lambda: (repeat, model.state()))
+                    model.step()
+                    if model.steps % every == 0 or model.steps == steps:
+                        _look(run, repeat, model)
+                    progress.update(1)
 
 
 def _look(run: Run, repeat: int, model: Transformer) -> None:

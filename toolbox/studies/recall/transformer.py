@@ -49,10 +49,11 @@ class Size:
 
     @property
     def padded(self) -> Size:
-        """The shape that this one is computed in, see `initial`: heads to a power of two, width to
-        a multiple of 128. It depends on this size alone, so that a cell trained by itself and one
-        trained in a grid go through the same arithmetic."""
-        heads = 1 << (self.heads - 1).bit_length()
+        """The shape that this one is computed in, see `initial`: heads to a power of two, two at
+        least, width to a multiple of 128. It depends on this size alone, so that a cell trained by
+        itself and one trained in a grid go through the same arithmetic. (With one head, products
+        with a single column are rounded differently in an ensemble than alone.)"""
+        heads = max(2, 1 << (self.heads - 1).bit_length())
         width = -(-max(self.width, 1) // WIDTH_STEP) * WIDTH_STEP
         return Size(self.d, heads, self.head_dim, width)
 
@@ -147,14 +148,14 @@ class Transformer(Ensemble):
         super().__init__({k: torch.stack([one[k] for one in drawn]) for k in drawn[0]}, rates)
         self.facts, self.size, self.stream = facts, batch, stream
 
-    def batch(self) -> tuple[Tensor, Tensor]:
+    def pieces(self) -> list[tuple[Tensor, Tensor]]:
         """Fresh prompts, the same for all members: counts (B, V) and labels (B,)."""
         task = self.facts.task
         device = str(self.flat.device)
         subject, relation = data.random_queries(task, self.size, self.stream, device)
         tokens = data.prompts(task, subject, relation, self.stream)
         labels = self.facts.answers[subject * task.relations + relation]
-        return data.counts(tokens, task.vocabulary), labels
+        return [(data.counts(tokens, task.vocabulary), labels)]
 
     def logits(self, inputs: Tensor) -> Tensor:
         """inputs : (B, V) counts. Returns (E, B, R D)."""
@@ -181,6 +182,12 @@ class Transformer(Ensemble):
             hidden = torch.baddbmm(p["b"], out, p["W1"]).relu()
             out = torch.baddbmm(out, hidden, p["W2"])
         return torch.bmm(out, self.facts.unembedding.expand(E, -1, -1))
+
+    def largest(self) -> int:
+        """The counts, the heads, the hidden layer or the logits."""
+        task, shape = self.facts.task, self.shape
+        attention = shape.heads * (shape.head_dim + 1)
+        return self.size * max(task.vocabulary, attention, shape.width, task.outputs)
 
     @torch.no_grad()
     def accuracy(self) -> np.ndarray:
