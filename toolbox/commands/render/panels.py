@@ -191,7 +191,10 @@ def _tidy(
         first = [] if spec.hue else [key_of(label) for label in spec.order]
         categories = sorted(
             keys.dropna().unique(),
-            key=lambda label: (first.index(label) if label in first else len(first), rank_of(label)),
+            key=lambda label: (
+                first.index(label) if label in first else len(first),
+                rank_of(label),
+            ),
         )
         place = {label: index for index, label in enumerate(categories)}
         data["x"] = keys.map(place).astype(float)
