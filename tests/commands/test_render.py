@@ -241,6 +241,14 @@ def test_bars_carry_confidence_intervals():
     assert axes.get_ylim()[0] == 0
 
 
+def test_without_a_hue_the_order_is_that_of_the_bars():
+    frame = pd.DataFrame({"model": ["a", "b", "c", "d"], "loss": [1.0, 2.0, 3.0, 4.0]})
+    spec = FigureSpec(kind="bar", x="model", y="loss", order=("c", "a"))
+    axes = render(frame, spec)[0].axes[0]
+    assert [bar.get_height() for bar in axes.patches] == [3, 1, 2, 4]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["c", "a", "b", "d"]
+
+
 @pytest.mark.parametrize("kind", ["line", "scatter", "step", "bar"])
 @pytest.mark.parametrize("seeds", [1, 2, 4])
 def test_every_kind_draws(kind, seeds, tmp_path):

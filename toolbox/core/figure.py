@@ -90,7 +90,9 @@ class FigureSpec(_Part):
     logvalue: bool = Field(False, description="heat map only: logarithmic colours")
     where: str | None = Field(None, description="rows that are drawn, see toolbox.core.where")
     order: tuple[Label, ...] = Field(
-        (), description="hue labels; each keeps its colour when others are absent"
+        (),
+        description="hue labels; each keeps its colour when others are absent; without a hue, "
+        "the categories on x from left to right",
     )
     labels: dict[str, str] = Field({}, description="column or label -> the text shown for it")
     xlabel: str | None = None

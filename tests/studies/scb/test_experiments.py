@@ -78,9 +78,7 @@ def test_limits_of_the_law_of_stage_one():
 
 def test_a_crossing_is_interpolated_and_never_extrapolated():
     n = np.array([10, 100, 1000])
-    assert oneshot.crossing(n, np.array([0.0, 0.5, 1.0]), 0.75) == pytest.approx(
-        316.2, rel=1e-3
-    )
+    assert oneshot.crossing(n, np.array([0.0, 0.5, 1.0]), 0.75) == pytest.approx(316.2, rel=1e-3)
     assert math.isnan(oneshot.crossing(n, np.array([0.0, 0.5, 0.7]), 0.9))
     assert math.isnan(oneshot.crossing(n, np.array([0.95, 0.97, 0.99]), 0.9))
 

@@ -188,7 +188,14 @@ def _tidy(
     cells = spec.kind == "heatmap"
     if cells or spec.kind == "bar" or rows[spec.x].dtype.kind not in "iuf":
         keys = _keys(rows, spec.x)
-        categories = sorted(keys.dropna().unique(), key=rank_of)
+        first = [] if spec.hue else [key_of(label) for label in spec.order]
+        categories = sorted(
+            keys.dropna().unique(),
+            key=lambda label: (
+                first.index(label) if label in first else len(first),
+                rank_of(label),
+            ),
+        )
         place = {label: index for index, label in enumerate(categories)}
         data["x"] = keys.map(place).astype(float)
         if spec.logx:

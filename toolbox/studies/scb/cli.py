@@ -322,9 +322,7 @@ def fit(
     steps: Annotated[
         int, typer.Option(help="Steps of the minibatch training."), Ge(1), Le(10**6)
     ] = 1500,
-    batch: Annotated[
-        int, typer.Option(help="Windows per minibatch."), Ge(1), Le(100_000)
-    ] = 64,
+    batch: Annotated[int, typer.Option(help="Windows per minibatch."), Ge(1), Le(100_000)] = 64,
 ) -> None:
     """Fit the model to a text at the level of character classes, beside n-grams and a linear map.
 

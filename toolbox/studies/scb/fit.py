@@ -168,8 +168,8 @@ def fit(
         )
     if len(blocks) < 5 or len(whole) < 50 * (T + 2):
         raise UsageError(
-            f"FILE {file}: {len(whole)} characters in {len(blocks)} paragraphs are too few for a "
-            f"context of --T {T}; take a longer text with blank lines between paragraphs"
+            f"FILE {file}: too short for a context of --T {T} (characters: {len(whole.strip())}, "
+            f"paragraphs: {len(blocks)}); take a longer text with blank lines between paragraphs"
         )
     start = run.restore() or 0
     with quiet_numerics(), run.progress(run.repeats, "splits", start) as progress:
@@ -326,7 +326,8 @@ def _write(
     run.say(f"split {repeat}: half squared error on unseen blocks: {lines}")
     if repeat == 0:
         back = weight.argmax(axis=1) + (0 if include_last else 1)
-        for index in np.argsort(-fitted["share"])[:6]:
+        often = np.argsort(-fitted["share"])[:6]
+        for index in often[fitted["share"][often] > 0]:
             run.say(
                 f"  after {names[index]}: looks {back[index]} back with "
                 f"{weight[index].max():.0%} of its attention"

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .data import Batch, Floats, Ints, Task
+from .data import Batch, Floats, Task
 
 Attention = NDArray[Any]  # float32 in grids, float64 for one configuration
 

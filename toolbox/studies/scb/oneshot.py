@@ -18,7 +18,7 @@ from . import model, theory
 from .data import Floats, Sampler, Task, signal
 
 RATIOS = (0.0625, 0.125, 0.25, 0.375, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
-"""Samples in units of the law's."""
+"""Samples in units of the law's, rounded up."""
 SHARES = (0.5, 0.9)
 
 
@@ -54,9 +54,9 @@ def recoveries(rng: np.random.Generator, task: Task, samples: np.ndarray, trials
 def one_shot(run: Run, repeat: int, task: Task, trials: int, rng: np.random.Generator) -> None:
     """Curve of the share of columns found, and the samples for half and for nine tenths."""
     law = law_samples(task, (task.P + task.U) / 2)
-    samples = np.unique(np.ceil(law * np.array(RATIOS)).astype(int))
+    samples, first = np.unique(np.ceil(law * np.array(RATIOS)).astype(int), return_index=True)
     share = recoveries(rng, task, samples, trials)
-    curve = {"T": task.T, "n": samples, "ratio": samples / law, "found": share}
+    curve = {"T": task.T, "n": samples, "ratio": np.array(RATIOS)[first], "found": share}
     run.write("oneshot", pd.DataFrame(curve), repeat)
     need = [crossing(samples, share, target) for target in SHARES]
     columns = {"T": task.T, "share": SHARES, "samples": need, "law_samples": law}

@@ -179,11 +179,21 @@ def _write(
         if name in MAPS:
             maps += _map_rows(name, value[0], a)
     run.write("models", pd.DataFrame(models).astype({"fastest_tenth": "Int64"}), repeat)
-    run.write("maps", pd.concat(maps, ignore_index=True), repeat)
+    drawn = pd.concat(maps, ignore_index=True)
+    run.write("maps", drawn.assign(shown=shown_rows(drawn, task)), repeat)
     for name, c in best.items():
         before = n1 if name in ("softmax-stage1", "linear-adam", "prox", "prox-decay") else 0
         columns = {"model": name, "step": steps, "samples": before + batch * np.array(steps)}
         run.write("curve", {**columns, "relative_excess": relative[:, c]}, repeat)
+
+
+def shown_rows(maps: pd.DataFrame, task: Task) -> pd.Series:
+    """What a picture of long maps shows: the true positions and the 12 heaviest others."""
+    attention = maps["map"] == "attention"
+    heaviest = maps[attention].assign(weight=maps["weight"].abs()).groupby("column")["weight"].max()
+    others = heaviest.drop(np.unique(task.positions), errors="ignore")
+    shown = np.union1d(task.positions, others.nlargest(12).index)
+    return ~attention | maps["column"].isin(shown)
 
 
 def _argmin(values: Floats, mask: np.ndarray) -> int:

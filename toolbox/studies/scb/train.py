@@ -152,7 +152,9 @@ def advise(run: Run, repeat: int, task: Task, V: Floats, tuning: Tuning) -> None
         if tuning.lam >= theory.signal_per_entry(task, V):
             said += "; the penalty is above the signal: nothing will be found, lower --lam"
         elif tuning.batch < 0.1 * theory.threshold_batch(task, V, tuning.lam):
-            said += "; a batch this far below lets noise in: raise --batch or --lam, or leave both 0"
+            said += (
+                "; a batch this far below lets noise in: raise --batch or --lam, or leave both 0"
+            )
     run.say(f"replicate {repeat}: {chosen} ({said})")
 
 

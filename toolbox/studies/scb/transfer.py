@@ -104,6 +104,7 @@ def transfer(
                     run.write("tunings", tunings, repeat)
                     best = best_tunings(tunings)
                     run.write("best", best, repeat)
+                    run.write("against", against(best), repeat)
                     run.write("break_even", break_even(best), repeat)
 
 
@@ -130,10 +131,11 @@ def cheapest(done: list[pd.DataFrame], starts: list[Start], cap: int) -> dict[Ke
     """Phase-2 samples within which each start met the goal in finished searches, else the cap."""
     limits = {start.key: cap for start in starts}
     for frame in done:
-        for row in frame[frame["reached"]].itertuples():
-            n1 = int(row.stage1_samples)
-            key = (str(row.init), float(np.nan_to_num(row.rho, nan=np.inf)), n1)
-            limits[key] = min(limits[key], int(row.samples) - n1)
+        met = frame[frame["reached"]]
+        columns = (met[name] for name in ("init", "rho", "stage1_samples", "samples"))
+        for init, rho, n1, samples in zip(*columns, strict=True):
+            key = (init, rho if init == "transfer" else np.inf, n1)
+            limits[key] = min(limits[key], samples - n1)
     return limits
 
 
@@ -198,7 +200,7 @@ class Search:
             self.A = self.A[:, kept]
 
     def rows(self) -> pd.DataFrame:
-        """One row per start and tuning; one that did not reach the goal has its limit as samples."""
+        """One row per start and tuning; one that missed the goal has its limit as samples."""
         chosen = [self.starts[index] for index, _, _ in self.cells]
         reached = self.met >= 0
         stage_one = np.array([start.n1 for start in chosen])
@@ -242,6 +244,22 @@ def best_tunings(tunings: pd.DataFrame) -> pd.DataFrame:
     return best.sort_values(["init", "rho", "stage1_samples"], kind="stable")
 
 
+def against(best: pd.DataFrame) -> pd.DataFrame:
+    """The cost of transfer at every correlation beside that of scratch at its best."""
+    columns = ["T", "init", "rho", "samples"]
+    ours = best.loc[best["init"] == "transfer", columns]
+    scratch = ours.assign(init="scratch", samples=int(cheapest_scratch(best)["samples"]))
+    return pd.concat([ours, scratch], ignore_index=True)
+
+
+def cheapest_scratch(best: pd.DataFrame) -> pd.Series:
+    """The row of the cheapest start from scratch, one that arrived if any did."""
+    reached = best[(best["init"] == "scratch") & best["reached"]]
+    scratch = reached if len(reached) else best[best["init"] == "scratch"]
+    row: pd.Series = scratch.sort_values("samples", kind="stable").iloc[0]
+    return row
+
+
 def break_even(best: pd.DataFrame) -> pd.DataFrame:
     """The correlation at which transfer costs what scratch costs at its best n1; one row.
 
@@ -250,9 +268,7 @@ def break_even(best: pd.DataFrame) -> pd.DataFrame:
     it always does.
     """
     ours = best[best["init"] == "transfer"].sort_values("rho", ascending=False)
-    reached = best[(best["init"] == "scratch") & best["reached"]]
-    scratch = reached if len(reached) else best[best["init"] == "scratch"]
-    cheapest = scratch.sort_values("samples", kind="stable").iloc[0]
+    cheapest = cheapest_scratch(best)
     gap = np.log(ours["samples"].to_numpy(float) / float(cheapest["samples"]))
     rho = ours["rho"].to_numpy(float)
     losing = np.flatnonzero(gap > 0)
