@@ -1,0 +1,140 @@
+"""`multiindex scaling`: samples to the subspace and to the directions against d."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from toolbox.core.run import Run
+
+from . import data, metrics, theory
+from .learn import Arrival, Problem, one_thread, prepare, race
+from .link import parse_links
+
+
+def scaling(
+    run: Run,
+    *,
+    links: tuple[str, ...],
+    dims: tuple[int, ...],
+    P: int,
+    m: int,
+    noise: float,
+    eta_grid: tuple[float, ...],
+    batch: int,
+    level: float,
+    max_samples: int,
+    patience: float,
+    stream: str,
+) -> None:
+    """Per replicate, link and d: every step size of the grid, the best one, and the fits.
+
+    Errors: `UsageError` for a link that cannot be read and for P > d.
+    """
+    parsed = parse_links(links)
+    for d in dims:
+        data.check_sizes(P, d)
+    for link in parsed:
+        run.say(link.describe())
+    problems = [
+        Problem(link, d, P, m, noise, reduced=stream == "reduced")
+        for d in sorted(dims)
+        for link in parsed
+    ]
+    cells(run, problems, eta_grid, batch, level, max_samples, patience, "d")
+
+
+def cells(
+    run: Run, problems: Sequence[Problem], grid: Sequence[float], batch: int, level: float,
+    most: int, patience: float, size: str,
+) -> None:  # fmt: skip
+    """Race every problem in every replicate, and fit the powers of `size`, `d` or `P`.
+
+    The step sizes of a cell share one stream and so one batch, that of the largest step.
+    """
+    jobs = [(repeat, k) for repeat in range(run.repeats) for k in range(len(problems))]
+    state: dict[str, Any] = run.restore() or {"job": 0, "inner": None, "best": []}
+    inner, best = state["inner"], list(state["best"])
+    with one_thread(), run.progress(len(jobs), "cells", state["job"]) as bar:
+        for number in range(state["job"], len(jobs)):
+            repeat, k = jobs[number]
+            problem = problems[k]
+
+            def tick(make: Any) -> None:
+                run.checkpoint(lambda: {"job": number, "inner": make(), "best": best})
+
+            unit = theory.step_unit(problem.link, problem.P, problem.d, problem.sigma)
+            scales = np.array(sorted(grid))
+            b = min(most, theory.batch_size(problem.link, float(unit * scales[-1]), batch))
+            learner, stream = prepare(run, repeat, problem, unit * scales * b, b, "samples")
+            try:
+                found = race(
+                    run, problem, learner, stream, level, most, patience, tick, inner
+                )  # fmt: skip
+            finally:
+                stream.close()
+            inner = None
+            rows = _rows(problem, scales, unit * scales, b, found)
+            run.write("steps", rows, repeat)
+            chosen = _best(rows, problem)
+            run.write("samples", chosen, repeat)
+            best.append(chosen)
+            bar.update(1, f"{problem.link.name} {size} {getattr(problem, size)}")
+            if k + 1 == len(problems):
+                run.write("fit", _fits(pd.DataFrame(best), problems, size), repeat)
+                best = []
+
+
+def _rows(problem: Problem, scales: Any, etas: Any, batch: int, found: Arrival) -> dict[str, Any]:
+    goal = found.direction if problem.link.names_directions else found.subspace
+    return {
+        "link": problem.link.name, "d": problem.d, "P": problem.P, "eta_scale": scales,
+        "eta1": etas, "batch": batch, "samples_sub": pd.array(found.subspace).astype("Int64"),
+        "samples_dir": pd.array(found.direction).astype("Int64"),
+        "seen": found.seen.astype(np.int64), "censored": np.isnan(goal),
+    }  # fmt: skip
+
+
+def _best(rows: dict[str, Any], problem: Problem) -> dict[str, Any]:
+    """The row of the step size that arrives first, of the largest where none arrives.
+
+    Flow times are samples times step.
+    """
+    table = pd.DataFrame(rows)
+    goal = "samples_dir" if problem.link.names_directions else "samples_sub"
+    times = table[goal].astype(float)
+    place = int(np.nanargmin(times)) if times.notna().any() else len(table) - 1
+    row: dict[str, Any] = {str(key): value for key, value in table.loc[place].items()}
+    at_edge = len(table) > 1 and (place in (0, len(table) - 1))
+    sub, direction = (
+        float(table[key].astype(float)[place]) for key in ("samples_sub", "samples_dir")
+    )
+    start = theory.typical_start(problem.P, problem.d)
+    closed = float(theory.leading_time(problem.link, start, 0.8)[0])
+    return {
+        **row, "at_edge": at_edge, "time_sub": sub * row["eta1"],
+        "time_dir": direction * row["eta1"], "time_theory": closed,
+    }  # fmt: skip
+
+
+def _fits(best: pd.DataFrame, problems: Sequence[Problem], size: str) -> pd.DataFrame:
+    """Exponent of the samples and of the flow time per link and target; censored cells left out."""
+    parts = []
+    for link in dict.fromkeys(problem.link for problem in problems):
+        rows = best[best["link"] == link.name]
+        for target in ("sub", "dir"):
+            samples = rows[f"samples_{target}"].astype(float)
+            seen = samples.notna()
+            slope = metrics.loglog_slope(rows[size][seen], samples[seen])
+            times = rows[f"time_{target}"].astype(float)[seen]
+            parts.append(
+                {
+                    "link": link.name, "target": target, "points": int(seen.sum()),
+                    "censored": int((~seen).sum()), "exponent": slope,
+                    "time_exponent": metrics.loglog_slope(rows[size][seen], times),
+                }
+            )  # fmt: skip
+    return pd.DataFrame(parts)
