@@ -105,13 +105,13 @@ class Stream:
 
     def state(self) -> dict[str, Any]:
         """Where the stream stands."""
-        return {"before": self.before, "place": self.place}
+        return {"before": self.before, "place": self.place, "drawn": bool(self.block)}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned; only on a stream not yet used."""
         self.generator.set_state(state["before"].cpu())
         self.before, self.place = state["before"], state["place"]
-        if self.place < self.steps:
+        if state["drawn"]:
             self.before, self.block = self._next_block()
             if self.pool is not None:
                 self.ahead = self.pool.submit(self._next_block)
