@@ -82,7 +82,7 @@ def flow(link: Link, u0: Floats, t_end: float, level: float, share: float = 1.0)
     path = np.array([sizes(y) for y in solution.y.T])  # (steps, 2, n)
     times = np.full((2, n), np.nan)
     for kind in (0, 1):
-        above = path[:, kind] >= level - 1e-9  # the last point lies on the level, up to rounding
+        above = path[:, kind] >= level - 1e-5  # the last point lies on the level, up to rounding
         there = np.flatnonzero(above.any(axis=0))
         first = above.argmax(axis=0)[there]  # the step that ends above the level
         before = np.maximum(first - 1, 0)
