@@ -12,7 +12,7 @@ from toolbox.core.run import Run
 
 from . import data, metrics, theory
 from .learn import Arrival, Problem, one_thread, prepare, race
-from .link import parse_links
+from .link import Link, parse_links
 
 
 def scaling(
@@ -85,6 +85,7 @@ def cells(
             bar.update(1, f"{problem.link.name} {size} {getattr(problem, size)}")
             if k + 1 == len(problems):
                 run.write("fit", _fits(pd.DataFrame(best), problems, size), repeat)
+                run.write("laws", _laws(pd.DataFrame(best), problems, size), repeat)
                 best = []
 
 
@@ -138,3 +139,43 @@ def _fits(best: pd.DataFrame, problems: Sequence[Problem], size: str) -> pd.Data
                 }
             )  # fmt: skip
     return pd.DataFrame(parts)
+
+
+def _laws(best: pd.DataFrame, problems: Sequence[Problem], size: str) -> pd.DataFrame:
+    """What was measured, and the theory's powers through the last size that arrived.
+
+    Powers of d: d log d (p <= 2) or d^(p-1) in samples, log d or d^((p-2)/2) in flow time. Powers
+    of P: the upper bound P^(L-1), L the lowest order above 2; no law for the flow time.
+    """
+    parts = []
+    for link in dict.fromkeys(problem.link for problem in problems):
+        rows = best[best["link"] == link.name]
+        target = "dir" if link.names_directions else "sub"
+        measured = rows[["link", "d", "P"]].assign(
+            source="measured",
+            samples=rows[f"samples_{target}"].astype(float),
+            time=rows[f"time_{target}"].astype(float),
+        )
+        parts.append(measured)
+        arrived = measured.dropna(subset="samples")
+        if len(arrived):
+            last = arrived.iloc[-1]
+            x, end = measured[size].astype(float), float(last[size])
+            samples, times = _powers(link, size, x)
+            scale_n, scale_t = _powers(link, size, pd.Series([end]))
+            law = measured.assign(
+                source="law",
+                samples=last["samples"] * samples / scale_n.iloc[0],
+                time=last["time"] * times / scale_t.iloc[0],
+            )
+            parts.append(law)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _powers(link: Link, size: str, x: pd.Series) -> tuple[pd.Series, pd.Series]:
+    if size == "P":
+        higher = [q for q, _ in link.terms if q > 2]
+        return x ** ((min(higher) if higher else 2) - 1), x * np.nan
+    log = np.log(x) if link.lowest == 2 else 1.0
+    power = theory.sample_exponent(link), theory.time_exponent(link)
+    return x ** power[0] * log, x ** power[1] * log

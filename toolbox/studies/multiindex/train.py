@@ -65,6 +65,9 @@ def train(
                     if first[kind] is None and found[name] >= LEVEL:
                         first[kind] = n
                 run.write("train", _row(phi, problem, steps, stage, n, found, first), repeat)
+                shown = [found[name] for name in ("sub_median", "align_median", "worst_dir")]
+                names = ["subspace", "alignment", "worst direction"]
+                run.write("curves", {"samples": n, "quantity": names, "value": shown}, repeat)
 
             learner = stages(run, repeat, problem, steps, tick, inner, record)
             found = metrics.alignment(learner.overlaps()[0].double().cpu().numpy())
