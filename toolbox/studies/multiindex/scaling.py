@@ -77,9 +77,8 @@ def cells(
             finally:
                 stream.close()
             inner = None
-            rows = _rows(problem, scales, unit * scales, b, found)
-            run.write("steps", rows, repeat)
-            chosen = _best(rows, problem)
+            run.write("steps", _rows(problem, scales, unit * scales, b, found), repeat)
+            chosen = _best(problem, scales, unit * scales, b, level, found)
             run.write("samples", chosen, repeat)
             best.append(chosen)
             bar.update(1, f"{problem.link.name} {size} {getattr(problem, size)}")
@@ -99,25 +98,31 @@ def _rows(problem: Problem, scales: Any, etas: Any, batch: int, found: Arrival) 
     }  # fmt: skip
 
 
-def _best(rows: dict[str, Any], problem: Problem) -> dict[str, Any]:
-    """The row of the step size that arrives first, of the largest where none arrives.
+def _best(
+    problem: Problem, scales: Any, etas: Any, batch: int, level: float, found: Arrival
+) -> dict[str, Any]:
+    """The step size that arrives first, the largest where none arrives.
 
-    Flow times are samples times step.
+    Flow times are samples times step. Plain numbers and None, so that a checkpoint can hold them.
     """
-    table = pd.DataFrame(rows)
-    goal = "samples_dir" if problem.link.names_directions else "samples_sub"
-    times = table[goal].astype(float)
-    place = int(np.nanargmin(times)) if times.notna().any() else len(table) - 1
-    row: dict[str, Any] = {str(key): value for key, value in table.loc[place].items()}
-    at_edge = len(table) > 1 and (place in (0, len(table) - 1))
-    sub, direction = (
-        float(table[key].astype(float)[place]) for key in ("samples_sub", "samples_dir")
-    )
+    goal = found.direction if problem.link.names_directions else found.subspace
+    arrived = not np.isnan(goal).all()
+    place = int(np.nanargmin(goal)) if arrived else len(goal) - 1
+    eta1 = float(etas[place])
+
+    def count(samples: float) -> int | None:
+        return None if np.isnan(samples) else int(samples)
+
     start = theory.typical_start(problem.P, problem.d)
-    closed = float(theory.leading_time(problem.link, start, 0.8)[0])
     return {
-        **row, "at_edge": at_edge, "time_sub": sub * row["eta1"],
-        "time_dir": direction * row["eta1"], "time_theory": closed,
+        "link": problem.link.name, "d": problem.d, "P": problem.P,
+        "eta_scale": float(scales[place]), "eta1": eta1, "batch": batch,
+        "samples_sub": count(found.subspace[place]), "samples_dir": count(found.direction[place]),
+        "seen": int(found.seen[place]), "censored": not arrived,
+        "at_edge": arrived and len(goal) > 1 and place in (0, len(goal) - 1),
+        "time_sub": float(found.subspace[place]) * eta1,
+        "time_dir": float(found.direction[place]) * eta1,
+        "time_theory": float(theory.leading_time(problem.link, start, level)[0]),
     }  # fmt: skip
 
 
