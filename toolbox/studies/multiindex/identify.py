@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from toolbox.core.run import Run
 
 from . import data, metrics, theory
-from .learn import Problem, one_thread, plan, stages
+from .learn import Problem, one_thread, plan, stages, warn
 from .link import parse_links
 
 Floats = NDArray[np.float64]
-NULL = "uniform in the subspace"
+NULL = "uniform direction"
 
 
 def identify(
@@ -42,6 +42,7 @@ def identify(
     problems = [Problem(link, d, P, m, noise) for link in parsed]
     plans = [plan(p, eta, anneal, batch, samples, anneal_samples) for p in problems]
     jobs = [(repeat, k) for repeat in range(run.repeats) for k in range(len(parsed))]
+    warn(run, eta)
     state: dict[str, Any] = run.restore() or {"job": 0, "inner": None}
     inner = state["inner"]
     with one_thread(), run.progress(len(jobs), "links", state["job"]) as bar:
@@ -59,7 +60,14 @@ def identify(
                 shown = {key: found[key] for key in ("sub_mean", "iso_max", "iso_sum4")}
                 row = {"link": problem.link.name, "samples": n, "time": time, **shown}
                 run.write("curve", row, repeat)
+                drawn = {"series": problem.link.name, "samples": n, "time": time}
+                run.write("isotropy", {**drawn, "iso_sum4": found["iso_sum4"]}, repeat)
 
+            if k == 0 and inner is None:
+                ends = [sum(a * b for a, b in zip(p.etas, p.samples, strict=True)) for p in plans]
+                null = {"series": NULL, "samples": [0, max(sum(p.samples) for p in plans)]}
+                times = {"time": [0.0, max(ends)], "iso_sum4": theory.null_sum4(P)}
+                run.write("isotropy", {**null, **times}, repeat)
             learner = stages(run, repeat, problem, steps, tick, inner, record)
             inner = None
             u2 = learner.overlaps()[0].double().cpu().numpy() ** 2

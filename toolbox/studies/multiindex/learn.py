@@ -188,6 +188,15 @@ def plan(
     return Plan((first, second), (batches[0], batches[1]), (samples, anneal_samples))
 
 
+def warn(run: Run, eta: float) -> None:
+    """Say so when a step is too large to settle: it looks like a bug otherwise."""
+    if eta > 2:
+        run.say(
+            f"--eta {eta:g}: above twice the theory's unit the gradient's noise keeps 1 - u^2 "
+            "above 0.4, and the neurons may never find a direction; take less"
+        )
+
+
 def stages(
     run: Run, repeat: int, problem: Problem, plan: Plan, tick: Tick, saved: Any,
     record: Callable[[int, int, Floats], None] | None = None,

@@ -85,6 +85,12 @@ def cells(
             if k + 1 == len(problems):
                 run.write("fit", _fits(pd.DataFrame(best), problems, size), repeat)
                 run.write("laws", _laws(pd.DataFrame(best), problems, size), repeat)
+                edge = sum(row["at_edge"] for row in best)
+                if edge:
+                    run.say(
+                        f"replicate {repeat}: the best step size is at the edge of --eta-grid in "
+                        f"{edge} of {len(best)} cells"
+                    )
                 best = []
 
 
@@ -147,10 +153,11 @@ def _fits(best: pd.DataFrame, problems: Sequence[Problem], size: str) -> pd.Data
 
 
 def _laws(best: pd.DataFrame, problems: Sequence[Problem], size: str) -> pd.DataFrame:
-    """What was measured, and the theory's powers through the last size that arrived.
+    """What was measured, and the theory's powers through one measured size.
 
-    Powers of d: d log d (p <= 2) or d^(p-1) in samples, log d or d^((p-2)/2) in flow time. Powers
-    of P: the upper bound P^(L-1), L the lowest order above 2; no law for the flow time.
+    Powers of d, through the last size that arrived: d log d (p = 2) or d^max(1, p-1) in samples,
+    log d or d^max(0, (p-2)/2) in flow time. Powers of P, through the first: the upper bound
+    P^(L-1), L the lowest order above 2; none in flow time.
     """
     parts = []
     for link in dict.fromkeys(problem.link for problem in problems):
@@ -164,12 +171,12 @@ def _laws(best: pd.DataFrame, problems: Sequence[Problem], size: str) -> pd.Data
         parts.append(measured)
         arrived = measured.dropna(subset="samples")
         if len(arrived):
-            last = arrived.iloc[-1]
+            last = arrived.iloc[-1 if size == "d" else 0]
             x, end = measured[size].astype(float), float(last[size])
             samples, times = _powers(link, size, x)
             scale_n, scale_t = _powers(link, size, pd.Series([end]))
             law = measured.assign(
-                source="law",
+                source="theory",
                 samples=last["samples"] * samples / scale_n.iloc[0],
                 time=last["time"] * times / scale_t.iloc[0],
             )

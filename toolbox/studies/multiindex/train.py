@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from toolbox.core.run import Run
 
 from . import data, metrics, theory
-from .learn import Plan, Problem, one_thread, plan, stages
+from .learn import Plan, Problem, one_thread, plan, stages, warn
 from .link import Link, parse_link
 from .model import Learner, Shared
 
@@ -44,11 +44,7 @@ def train(
     run.say(phi.describe())
     problem = Problem(phi, d, P, m, noise, rotate)
     steps = plan(problem, eta, anneal, batch, samples, anneal_samples)
-    if eta > 2:
-        run.say(
-            f"--eta {eta:g}: above twice the theory's unit the noise floor is near the level "
-            f"{LEVEL:g}, and the neurons may never get there"
-        )
+    warn(run, eta)
     total = sum(steps.steps)
     state: dict[str, Any] = run.restore() or {"repeat": 0, "inner": None, "first": [None, None]}
     with one_thread(), run.progress(run.repeats * total, "steps", state["repeat"] * total) as bar:
@@ -65,9 +61,13 @@ def train(
                     if first[kind] is None and found[name] >= LEVEL:
                         first[kind] = n
                 run.write("train", _row(phi, problem, steps, stage, n, found, first), repeat)
-                shown = [found[name] for name in ("sub_median", "align_median", "worst_dir")]
-                names = ["subspace", "alignment", "worst direction"]
-                run.write("curves", {"samples": n, "quantity": names, "value": shown}, repeat)
+                shown = {
+                    "subspace": found["sub_median"], "alignment": found["align_median"],
+                    "worst direction": found["worst_dir"], "isotropy": found["iso_sum4"],
+                    "uniform direction": theory.null_sum4(P),
+                }  # fmt: skip
+                names, values = list(shown), list(shown.values())
+                run.write("curves", {"samples": n, "quantity": names, "value": values}, repeat)
 
             learner = stages(run, repeat, problem, steps, tick, inner, record)
             found = metrics.alignment(learner.overlaps()[0].double().cpu().numpy())

@@ -9,7 +9,7 @@ import numpy as np
 from toolbox.core.run import Run
 
 from . import data, theory
-from .learn import Problem, one_thread, plan, stages
+from .learn import Problem, one_thread, plan, stages, warn
 from .link import parse_link
 
 
@@ -42,6 +42,7 @@ def width(
     total = groups * max(widths)
     problem = Problem(phi, d, P, total, noise)
     steps = plan(problem, eta, anneal, batch, samples, anneal_samples)
+    warn(run, eta)
     state: dict[str, Any] = run.restore() or {"repeat": 0, "inner": None}
     inner = state["inner"]
     count = sum(steps.steps)
