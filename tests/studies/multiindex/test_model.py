@@ -206,3 +206,28 @@ def test_budgets_follow_the_theory_and_flags_override_them():
     assert given.samples == (1000, 0)
     assert given.batches[0] == 7
     assert given.steps == (143, 0)
+
+
+@pytest.mark.parametrize("kind", ["shared", "reduced"])
+def test_neurons_go_on_from_a_saved_state(kind):
+    d, P, m, etas = 9, 2, 3, np.array([0.01, 0.02])
+    v = start_of(13, m, d)
+
+    def make():
+        if kind == "shared":
+            return Shared(LINK, v, P, etas)
+        rng = np.random.default_rng(0)
+        return Reduced(LINK, v[:, :P], v[:, P:].norm(dim=1), d, etas, rng)
+
+    def go(learner, seeds):
+        for seed in seeds:
+            x, y = batch_of(seed, 8, d, P)
+            g = torch.randn(8, m, generator=generator(seed), dtype=torch.float64)
+            learner.step(*((x, y) if kind == "shared" else (x[:, :P], g, y)))
+
+    straight, first, resumed = make(), make(), make()
+    go(straight, range(6))
+    go(first, range(3))
+    resumed.load(first.state())
+    go(resumed, range(3, 6))
+    assert torch.equal(straight.overlaps(), resumed.overlaps())
