@@ -98,7 +98,7 @@ def batch_of(d: int) -> int:
     from toolbox.studies.multiindex import theory
 
     link, etas = link_and_steps(d)
-    return theory.batch_size(link, float(etas[-1]), 0)
+    return theory.batch_size(link, float(etas[-1]), 0, d)
 
 
 def ours(d: int, reduced: bool) -> Callable[[int], int]:

@@ -103,6 +103,13 @@ def test_all_directions_may_fill_the_space(stream, tmp_path, capsys):
     assert (full["samples_sub"] == full["batch"]).all()
 
 
+def test_the_flow_of_a_full_space_and_of_the_first_order_is_defined(tmp_path, capsys):
+    folder = smoke(tmp_path, "flow", "--dims", "4,5", "--links", "h2,h1,h2+h4", "--neurons", "7")
+    medians = pd.read_csv(folder / "medians.csv")
+    full = medians[(medians["d"] == 4) & (medians["target"] == "sub")]
+    assert (full["time"] == 0).all()
+
+
 def test_the_link_is_explained_before_anything_is_computed(tmp_path, capsys):
     argv = ["multiindex", "flow", "--preset", "smoke", "--links", "h3", "--out", str(tmp_path)]
     assert command_line(argv) == 0

@@ -35,6 +35,11 @@ class Problem:
     rotate: bool = False
     reduced: bool = False
 
+    @property
+    def numbers(self) -> int:
+        """Random numbers of a sample."""
+        return self.P + self.m if self.reduced else self.d
+
 
 @contextmanager
 def one_thread() -> Iterator[None]:
@@ -184,7 +189,7 @@ def plan(
         anneal_samples, second = 0, first
     elif not anneal_samples:
         anneal_samples = int(2.5 / theory.settling_rate(link) / second)
-    batches = tuple(theory.batch_size(link, each, batch) for each in (first, second))
+    batches = tuple(theory.batch_size(link, each, batch, d) for each in (first, second))
     return Plan((first, second), (batches[0], batches[1]), (samples, anneal_samples))
 
 

@@ -40,11 +40,11 @@ def alignment(u: Floats) -> dict[str, float]:
 
 
 def loglog_slope(x: ArrayLike, y: ArrayLike) -> float:
-    """Least-squares slope of ln y on ln x; NaN for fewer than two different x."""
-    u, v = np.log(np.asarray(x, dtype=float)), np.log(np.asarray(y, dtype=float))
-    if np.unique(u).size < 2:
+    """Least-squares slope of ln y on ln x; NaN for fewer than two different x, or a y of 0."""
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if np.unique(x).size < 2 or (y <= 0).any():
         return math.nan
-    return float(np.polyfit(u, v, 1)[0])
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
 
 
 # --------------------------------------------------------------------------------------- train

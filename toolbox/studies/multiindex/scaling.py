@@ -68,7 +68,10 @@ def cells(
 
             unit = theory.step_unit(problem.link, problem.P, problem.d, problem.sigma)
             scales = np.array(sorted(grid))
-            b = min(most, theory.batch_size(problem.link, float(unit * scales[-1]), batch))
+            b = min(
+                most,
+                theory.batch_size(problem.link, float(unit * scales[-1]), batch, problem.numbers),
+            )
             learner, stream = prepare(run, repeat, problem, unit * scales * b, b, "samples")
             try:
                 found = race(

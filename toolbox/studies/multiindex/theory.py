@@ -162,11 +162,11 @@ def leading_time(link: Link, u0: Floats, level: float) -> Floats:
     p, c2 = link.lowest, link.terms[0][1] ** 2
     P = u0.shape[1]
     if p == 1:
-        w = u0.sum(axis=1) / math.sqrt(P)
+        w = np.minimum(u0.sum(axis=1) / math.sqrt(P), 1 - 1e-15)
         time: Floats = (np.arctanh(math.sqrt(level)) - np.arctanh(w)) / (math.sqrt(P) * c2)
         return np.asarray(np.maximum(time, 0.0))
     if p == 2:
-        s0 = (u0**2).sum(axis=1)
+        s0 = np.minimum((u0**2).sum(axis=1), 1 - 1e-15)  # P = d fills the space
         time = (math.log(level / (1 - level)) + np.log((1 - s0) / s0)) / (4 * c2)
         return np.asarray(np.maximum(time, 0.0))
     largest = (u0 if p % 2 else np.abs(u0)).max(axis=1)
@@ -251,9 +251,13 @@ def step_unit(link: Link, P: int, d: int, sigma: float = 0.0, settle: bool = Fal
     return float(min(start, end) if p <= 2 or settle else start)
 
 
-def batch_size(link: Link, eta: float, asked: int) -> int:
-    """The batch: as asked, or (0) the largest at which a step is a tenth of the fastest time."""
-    return asked or int(min(32768, max(1, 0.1 / (link.slope_square * eta))))
+def batch_size(link: Link, eta: float, asked: int, width: int) -> int:
+    """The batch: as asked, or (0) the largest at which a step is a tenth of the fastest time.
+
+    width : numbers of a sample; a batch has at most 32768 samples and 2^24 numbers
+    """
+    most = max(1, min(32768, 2**24 // width))
+    return asked or int(min(most, max(1, 0.1 / (link.slope_square * eta))))
 
 
 # ------------------------------------------------------------------------------------- nulls
