@@ -1,0 +1,166 @@
+"""The stream of fresh samples, and the starts.
+
+Labels are y = sum_k phi(v_k.x) + sigma xi on x ~ N(0, I_d). The v_k are the first P axes, or a
+Haar frame: the Gaussian and a uniform start make this the same problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from toolbox.core.errors import UsageError
+from toolbox.core.run import Run
+
+from .link import Link
+
+Floats = NDArray[np.float64]
+BLOCK = 1 << 18
+"""Numbers drawn at a time, at least one batch: enough for drawing to run beside the rest."""
+
+
+def check_sizes(P: int, d: int) -> None:
+    """Refuse more directions than there are dimensions.
+
+    Errors: `UsageError`.
+    """
+    if d < P:
+        raise UsageError(f"--P {P}: orthonormal directions in R^{d} number at most {d}; lower P")
+
+
+def coupled_starts(run: Run, repeat: int, m: int, d: int, P: int) -> Floats:
+    """m uniform unit vectors, (m, d), whose first P coordinates are drawn alike for every d and P.
+
+    Common random numbers: the Gaussian of coordinate k <= P of neuron j is the same in every
+    dimension, so that laws in d are not blurred by the luck of the starts.
+    """
+    inner = [run.rng(repeat, "start", "inner", k).standard_normal(m) for k in range(P)]
+    outer = run.rng(repeat, "start", "outer", d, P).standard_normal((m, d - P))
+    return _unit(np.concatenate([np.stack(inner, axis=1), outer], axis=1))
+
+
+def starts(rng: np.random.Generator, m: int, d: int) -> Floats:
+    """m uniform unit vectors, (m, d)."""
+    return _unit(rng.standard_normal((m, d)))
+
+
+def _unit(v: Floats) -> Floats:
+    unit: Floats = v / np.linalg.norm(v, axis=1, keepdims=True)
+    return unit
+
+
+def haar_frame(rng: np.random.Generator, d: int, P: int) -> Floats:
+    """P orthonormal vectors, uniformly distributed, (d, P)."""
+    q, r = np.linalg.qr(rng.standard_normal((d, P)))
+    frame: Floats = q * np.sign(np.diag(r))
+    return frame
+
+
+class Stream:
+    """Batches cut from blocks; the next block is drawn in a thread while this one is used.
+
+    On a GPU blocks are drawn in line. The numbers are the same either way, and depend on the
+    generator and the block's size alone.
+    """
+
+    def __init__(
+        self,
+        draw: Callable[[torch.Generator, int], tuple[Tensor, ...]],
+        generator: torch.Generator,
+        width: int,
+        batch: int,
+    ) -> None:
+        """draw : (generator, rows) -> tensors with rows leading; width : numbers of a row."""
+        self.draw, self.generator, self.batch = draw, generator, batch
+        self.steps = max(1, BLOCK // (batch * width))
+        self.pool = ThreadPoolExecutor(1) if generator.device.type == "cpu" else None
+        self.place = self.steps
+        self.block: tuple[Tensor, ...] = ()
+        self.before = generator.get_state()
+        self.ahead: Future[Any] | None = None
+
+    def _next_block(self) -> tuple[Tensor, tuple[Tensor, ...]]:
+        before = self.generator.get_state()
+        return before, self.draw(self.generator, self.steps * self.batch)
+
+    def next(self) -> tuple[Tensor, ...]:
+        """The next batch: the drawn tensors, (b, ...) each."""
+        if self.place == self.steps:
+            if self.ahead is not None:
+                self.before, self.block = self.ahead.result()
+            else:
+                self.before, self.block = self._next_block()
+            self.place = 0
+            if self.pool is not None:
+                self.ahead = self.pool.submit(self._next_block)
+        rows = slice(self.place * self.batch, (self.place + 1) * self.batch)
+        self.place += 1
+        return tuple(part[rows] for part in self.block)
+
+    def state(self) -> dict[str, Any]:
+        """Where the stream stands."""
+        return {"before": self.before, "place": self.place, "drawn": bool(self.block)}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned; only on a stream not yet used."""
+        self.generator.set_state(state["before"].cpu())
+        self.before, self.place = state["before"], state["place"]
+        if state["drawn"]:
+            self.before, self.block = self._next_block()
+            if self.pool is not None:
+                self.ahead = self.pool.submit(self._next_block)
+
+    def close(self) -> None:
+        """Let the thread go."""
+        if self.pool is not None:
+            self.pool.shutdown(wait=True)
+
+
+def normal(generator: torch.Generator, dtype: torch.dtype, *shape: int) -> Tensor:
+    """Independent standard Gaussians."""
+    return torch.empty(*shape, dtype=dtype, device=generator.device).normal_(generator=generator)
+
+
+def shared(
+    run: Run, repeat: int, link: Link, d: int, P: int, sigma: float, frame: Tensor | None,
+    batch: int, name: str, dtype: torch.dtype = torch.float32,
+) -> Stream:  # fmt: skip
+    """Batches (x, y), (b, d) and (b,): one stream that every neuron and step size sees."""
+
+    def draw(generator: torch.Generator, rows: int) -> tuple[Tensor, ...]:
+        x = normal(generator, dtype, rows, d)
+        inner = x[:, :P] if frame is None else x @ frame
+        return x, labels(link, inner, sigma, generator)
+
+    return Stream(draw, run.torch_generator(repeat, name, link.name, d, P), d, batch)
+
+
+def reduced(
+    run: Run, repeat: int, link: Link, d: int, P: int, sigma: float, m: int, batch: int, name: str,
+    dtype: torch.dtype = torch.float32,
+) -> Stream:  # fmt: skip
+    """Batches (x_P, g, y), (b, P), (b, m) and (b,): what a neuron sees of x in law, no more.
+
+    g holds the component of x along each neuron's own part outside the subspace.
+    """
+
+    def draw(generator: torch.Generator, rows: int) -> tuple[Tensor, ...]:
+        inner = normal(generator, dtype, rows, P)
+        outer = normal(generator, dtype, rows, m)
+        return inner, outer, labels(link, inner, sigma, generator)
+
+    return Stream(draw, run.torch_generator(repeat, name, link.name, d, P), P + m, batch)
+
+
+def labels(link: Link, inner: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
+    """y = sum_k phi(v_k.x) + sigma xi; inner : (b, P) -> (b,)."""
+    y: Tensor = link.value(inner).sum(dim=1)
+    if sigma > 0:
+        y = y + sigma * normal(generator, inner.dtype, len(inner))
+    return y

@@ -1,0 +1,90 @@
+"""`multiindex flow`: the exact population flow, its times against d, the closed forms beside it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from toolbox.core.run import Run
+
+from . import data, metrics, theory
+from .link import Link, parse_link, parse_links
+
+
+def flow(
+    run: Run, *, links: tuple[str, ...], dims: tuple[int, ...], P: int, neurons: int, level: float
+) -> None:
+    """Per replicate, link and d: times of every neuron, their medians, and the fits.
+
+    Errors: `UsageError` for a link that cannot be read and for P > d.
+    """
+    parsed = parse_links(links)
+    for d in dims:
+        data.check_sizes(P, d)
+    for link in parsed:
+        run.say(link.describe())
+    jobs = [(r, link, d) for r in range(run.repeats) for link in parsed for d in sorted(dims)]
+    state = run.restore() or {"job": 0, "medians": []}
+    medians = list(state["medians"])
+    with run.progress(len(jobs), "cells", state["job"]) as bar:
+        for number in range(state["job"], len(jobs)):
+            run.checkpoint(lambda: {"job": number, "medians": medians})
+            repeat, link, d = jobs[number]
+            u0 = data.coupled_starts(run, repeat, neurons, d, P)[:, :P]
+            table = _neurons(link, d, u0, level)
+            run.write("neurons", table, repeat)
+            medians += _medians(table)
+            bar.update(1, f"{link.name} d {d}")
+            if number + 1 == len(jobs) or jobs[number + 1][0] != repeat:
+                run.write("medians", pd.DataFrame(medians), repeat)
+                run.write("fit", _fits(pd.DataFrame(medians)), repeat)
+                medians = []
+
+
+def _neurons(link: Link, d: int, u0: np.ndarray, level: float) -> pd.DataFrame:
+    P = u0.shape[1]
+    end = theory.longest_time(link, P, d)
+    found = theory.flow(link, u0, end, level, share=0.6)
+    square = u0**2
+    return pd.DataFrame(
+        {
+            "link": link.name, "d": d, "P": P, "neuron": np.arange(len(u0)),
+            "s0": square.sum(axis=1), "largest0": square.max(axis=1),
+            "t_sub": found.subspace, "t_dir": found.direction,
+            "t_theory": theory.leading_time(link, u0, level),
+        }
+    )  # fmt: skip
+
+
+def _medians(table: pd.DataFrame) -> list[dict[str, object]]:
+    """Medians over the neurons, one that has not arrived standing for infinity; none over half.
+
+    Samples are flow time over the step per sample `theory.step_unit`.
+    """
+    first = table.iloc[0]
+    link, d, P = str(first["link"]), int(first["d"]), int(first["P"])
+    eta1 = theory.step_unit(parse_link(link), P, d)
+    rows: list[dict[str, object]] = []
+    for target in ("sub", "dir", "theory"):
+        time = float(np.median(table[f"t_{target}"].fillna(np.inf)))
+        if np.isfinite(time):
+            samples = time / eta1
+            rows.append({"link": link, "d": d, "P": P, "target": target, "time": time,
+                         "eta1": eta1, "samples": samples})  # fmt: skip
+    return rows
+
+
+def _fits(medians: pd.DataFrame) -> pd.DataFrame:
+    parts = []
+    for (link, target), rows in medians.groupby(["link", "target"], sort=False):
+        logd = np.log(rows["d"].astype(float))
+        several = len(np.unique(logd)) > 1
+        parts.append(
+            {
+                "link": link, "target": target,
+                "time_per_log": float(np.polyfit(logd, rows["time"], 1)[0]) if several else np.nan,
+                "time_exponent": metrics.loglog_slope(rows["d"], rows["time"]),
+                "sample_exponent": metrics.loglog_slope(rows["d"], rows["samples"]),
+            }
+        )  # fmt: skip
+    return pd.DataFrame(parts)

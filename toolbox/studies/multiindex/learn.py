@@ -1,0 +1,244 @@
+"""The two ways to train: until every step size has arrived, and through two stages of a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from toolbox.core.run import Run
+
+from . import data, theory
+from .data import Stream
+from .link import Link
+from .model import Learner, Reduced, Shared
+
+Floats = NDArray[np.float64]
+Tick = Callable[[Callable[[], Any]], None]
+"""Called before each step with a function that returns the state of the training."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Target, size and start of a training."""
+
+    link: Link
+    d: int
+    P: int
+    m: int
+    sigma: float = 0.0
+    rotate: bool = False
+    reduced: bool = False
+
+    @property
+    def numbers(self) -> int:
+        """Random numbers of a sample."""
+        return self.P + self.m if self.reduced else self.d
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for the products: they are small, and the second core draws the next samples.
+
+    It makes every number independent of --threads, too.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def prepare(
+    run: Run, repeat: int, problem: Problem, etas: Floats, batch: int, name: str
+) -> tuple[Learner, Stream]:
+    """The neurons of a replicate, S step sizes per batch beside each other, and their stream.
+
+    Links, step sizes, and as far as can be dimensions, are compared from equal starts.
+    """
+    link, d, P, m = problem.link, problem.d, problem.P, problem.m
+    v = data.coupled_starts(run, repeat, m, d, P)
+    frame = data.haar_frame(run.rng(repeat, "frame", d, P), d, P) if problem.rotate else None
+
+    def tensor(values: Floats) -> torch.Tensor:
+        return torch.from_numpy(values).to(dtype=torch.float32, device=run.device)
+
+    if problem.reduced:
+        u = v[:, :P]
+        r = np.sqrt(np.maximum(0.0, 1 - (u**2).sum(axis=1))) if d > P else np.zeros(m)
+        rng = run.rng(repeat, name, "lengths", link.name, d, P)
+        learner: Learner = Reduced(link, tensor(u), tensor(r), d, etas, rng)
+        return learner, data.reduced(run, repeat, link, d, P, problem.sigma, m, batch, name)
+    turned = None if frame is None else tensor(frame)
+    learner = Shared(link, tensor(v), P, etas, turned)
+    stream = data.shared(run, repeat, link, d, P, problem.sigma, turned, batch, name)
+    return learner, stream
+
+
+def overlaps(learner: Learner, run: Run, what: str) -> Floats:
+    """u_k as float64, (S, m, P).
+
+    Errors: `Diverged` when they are not finite.
+    """
+    u: Floats = learner.overlaps().double().cpu().numpy()
+    run.check_finite(float(u.sum()), f"the overlap of the neurons {what}")
+    return u
+
+
+# ------------------------------------------------------------------------------------ arrival
+
+
+@dataclass
+class Arrival:
+    """Samples until the median neuron arrives, (S,), NaN when it had not; and samples seen."""
+
+    subspace: Floats
+    direction: Floats
+    seen: Floats
+
+
+def race(
+    run: Run, problem: Problem, learner: Learner, stream: Stream, level: float, most: int,
+    patience: float, tick: Tick, saved: Any,
+) -> Arrival:  # fmt: skip
+    """Train all step sizes on one stream until each has arrived.
+
+    One that has not arrived when `patience` times the samples of the first are seen, or `most`, is
+    given up: its time is censored. Links without an order above 2 arrive with the subspace.
+    Looked at every per cent of the samples.
+    """
+    S = len(learner.etas)
+    arrival = Arrival(np.full(S, np.nan), np.full(S, np.nan), np.zeros(S))
+    alive, n, due, limit = np.arange(S), 0, 0, most
+    if saved is not None:
+        arrival = Arrival(*(saved[k].copy() for k in ("subspace", "direction", "seen")))
+        alive, n, due, limit = (saved[k] for k in ("alive", "n", "due", "limit"))
+        learner.load(saved["learner"])
+        stream.load(saved["stream"])
+
+    def state() -> dict[str, Any]:
+        return {
+            "subspace": arrival.subspace, "direction": arrival.direction, "seen": arrival.seen,
+            "alive": alive, "n": n, "due": due, "limit": limit,
+            "learner": learner.state(), "stream": stream.state(),
+        }  # fmt: skip
+
+    while len(alive) and n < limit:
+        tick(state)
+        learner.step(*stream.next())
+        n += stream.batch
+        arrival.seen[alive] = n
+        if n < due and n < limit:
+            continue
+        due = n + n // 100
+        square = overlaps(learner, run, f"after {n} samples") ** 2
+        mass = np.median(square.sum(axis=2), axis=1)
+        best = np.median(square.max(axis=2), axis=1)
+        for times, value in ((arrival.subspace, mass), (arrival.direction, best)):
+            fresh = alive[(value >= level) & np.isnan(times[alive])]
+            times[fresh] = n
+        goal = arrival.direction if problem.link.names_directions else arrival.subspace
+        there = ~np.isnan(goal[alive])
+        if there.any():
+            limit = min(limit, int(patience * np.nanmin(goal)))
+            alive = alive[~there]
+            if len(alive):
+                learner.keep(~there)
+    return arrival
+
+
+# ------------------------------------------------------------------------------------- stages
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps per sample, batches and samples of the two stages: learning, and annealing."""
+
+    etas: tuple[float, float]
+    batches: tuple[int, int]
+    samples: tuple[int, int]
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Batches per stage."""
+        first, second = (-(-n // b) for n, b in zip(self.samples, self.batches, strict=True))
+        return first, second
+
+
+def plan(
+    problem: Problem, eta: float, anneal: float, batch: int, samples: int, anneal_samples: int
+) -> Plan:
+    """The stages of one problem.
+
+    eta : in units of the step at which noise is felt at the start or at the end, see `step_unit`
+    anneal : factor on the step in the second stage; 0 leaves it out
+    batch, samples, anneal_samples : 0 takes them from the theory: three times the flow time of a
+    typical start, and five relaxation times of 1 - u^2
+    """
+    link, P, d = problem.link, problem.P, problem.d
+    first = eta * theory.step_unit(link, P, d, problem.sigma, settle=True)
+    second = anneal * first
+    samples = samples or int(3 * theory.typical_time(link, P, d) / first)
+    if anneal == 0:
+        anneal_samples, second = 0, first
+    elif not anneal_samples:
+        anneal_samples = int(2.5 / theory.settling_rate(link) / second)
+    batches = tuple(theory.batch_size(link, each, batch, d) for each in (first, second))
+    return Plan((first, second), (batches[0], batches[1]), (samples, anneal_samples))
+
+
+def warn(run: Run, eta: float) -> None:
+    """Say so when a step is too large to settle: it looks like a bug otherwise."""
+    if eta > 2:
+        run.say(
+            f"--eta {eta:g}: above twice the theory's unit the gradient's noise keeps 1 - u^2 "
+            "above 0.4, and the neurons may never find a direction; take less"
+        )
+
+
+def stages(
+    run: Run, repeat: int, problem: Problem, plan: Plan, tick: Tick, saved: Any,
+    record: Callable[[int, int, Floats], None] | None = None,
+) -> Learner:  # fmt: skip
+    """Train through both stages; record(stage, samples, u) is called every 2 % of the samples."""
+    stage, first_step, due = 0, 0, 0
+    learner: Learner | None = None
+    if saved is not None:
+        stage, first_step, due = saved["stage"], saved["step"], saved["due"]
+    for now in range(stage, 2):
+        total, batch = plan.steps[now], plan.batches[now]
+        if total == 0:
+            continue
+        etas = np.array([plan.etas[now] * batch])
+        fresh, stream = prepare(run, repeat, problem, etas, batch, ("learn", "anneal")[now])
+        if learner is not None:  # the second stage goes on from the first
+            fresh.load({**learner.state(), "etas": etas})
+        learner = fresh
+        if saved is not None:
+            learner.load(saved["learner"])
+            stream.load(saved["stream"])
+            saved = None
+        seen = plan.steps[0] * plan.batches[0] if now else 0
+        try:
+            for step in range(first_step, total):
+                tick(lambda: {
+                    "stage": now, "step": step, "due": due,
+                    "learner": learner.state(), "stream": stream.state(),
+                })  # fmt: skip
+                learner.step(*stream.next())
+                n = seen + (step + 1) * batch
+                if record is not None and (n >= due or step + 1 == total):
+                    due = n + n // 50
+                    record(now, n, overlaps(learner, run, f"after {n} samples")[0])
+        finally:
+            stream.close()
+        first_step = 0
+    assert learner is not None
+    overlaps(learner, run, "at the end")
+    return learner

@@ -1,0 +1,196 @@
+"""`multiindex scaling`: samples to the subspace and to the directions against d."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from toolbox.core.run import Run
+
+from . import data, metrics, theory
+from .learn import Arrival, Problem, one_thread, prepare, race
+from .link import Link, parse_links
+
+
+def scaling(
+    run: Run,
+    *,
+    links: tuple[str, ...],
+    dims: tuple[int, ...],
+    P: int,
+    m: int,
+    noise: float,
+    eta_grid: tuple[float, ...],
+    batch: int,
+    level: float,
+    max_samples: int,
+    patience: float,
+    stream: str,
+) -> None:
+    """Per replicate, link and d: every step size of the grid, the best one, and the fits.
+
+    Errors: `UsageError` for a link that cannot be read and for P > d.
+    """
+    parsed = parse_links(links)
+    for d in dims:
+        data.check_sizes(P, d)
+    for link in parsed:
+        run.say(link.describe())
+    problems = [
+        Problem(link, d, P, m, noise, reduced=stream == "reduced")
+        for d in sorted(dims)
+        for link in parsed
+    ]
+    cells(run, problems, eta_grid, batch, level, max_samples, patience, "d")
+
+
+def cells(
+    run: Run, problems: Sequence[Problem], grid: Sequence[float], batch: int, level: float,
+    most: int, patience: float, size: str,
+) -> None:  # fmt: skip
+    """Race every problem in every replicate, and fit the powers of `size`, `d` or `P`.
+
+    The step sizes of a cell share one stream and so one batch, that of the largest step.
+    """
+    jobs = [(repeat, k) for repeat in range(run.repeats) for k in range(len(problems))]
+    state: dict[str, Any] = run.restore() or {"job": 0, "inner": None, "best": []}
+    inner, best = state["inner"], list(state["best"])
+    with one_thread(), run.progress(len(jobs), "cells", state["job"]) as bar:
+        for number in range(state["job"], len(jobs)):
+            repeat, k = jobs[number]
+            problem = problems[k]
+
+            def tick(make: Any) -> None:
+                run.checkpoint(lambda: {"job": number, "inner": make(), "best": best})
+
+            unit = theory.step_unit(problem.link, problem.P, problem.d, problem.sigma)
+            scales = np.array(sorted(grid))
+            b = min(
+                most,
+                theory.batch_size(problem.link, float(unit * scales[-1]), batch, problem.numbers),
+            )
+            learner, stream = prepare(run, repeat, problem, unit * scales * b, b, "samples")
+            try:
+                found = race(
+                    run, problem, learner, stream, level, most, patience, tick, inner
+                )  # fmt: skip
+            finally:
+                stream.close()
+            inner = None
+            run.write("steps", _rows(problem, scales, unit * scales, b, found), repeat)
+            chosen = _best(problem, scales, unit * scales, b, level, found)
+            run.write("samples", chosen, repeat)
+            best.append(chosen)
+            bar.update(1, f"{problem.link.name} {size} {getattr(problem, size)}")
+            if k + 1 == len(problems):
+                run.write("fit", _fits(pd.DataFrame(best), problems, size), repeat)
+                run.write("laws", _laws(pd.DataFrame(best), problems, size), repeat)
+                edge = sum(row["at_edge"] for row in best)
+                if edge:
+                    run.say(
+                        f"replicate {repeat}: the best step size is at the edge of --eta-grid in "
+                        f"{edge} of {len(best)} cells"
+                    )
+                best = []
+
+
+def _rows(problem: Problem, scales: Any, etas: Any, batch: int, found: Arrival) -> dict[str, Any]:
+    goal = found.direction if problem.link.names_directions else found.subspace
+    return {
+        "link": problem.link.name, "d": problem.d, "P": problem.P, "eta_scale": scales,
+        "eta1": etas, "batch": batch, "samples_sub": pd.array(found.subspace).astype("Int64"),
+        "samples_dir": pd.array(found.direction).astype("Int64"),
+        "seen": found.seen.astype(np.int64), "censored": np.isnan(goal),
+    }  # fmt: skip
+
+
+def _best(
+    problem: Problem, scales: Any, etas: Any, batch: int, level: float, found: Arrival
+) -> dict[str, Any]:
+    """The step size that arrives first, the largest where none arrives.
+
+    Flow times are samples times step. Plain numbers and None, so that a checkpoint can hold them.
+    """
+    goal = found.direction if problem.link.names_directions else found.subspace
+    arrived = not np.isnan(goal).all()
+    place = int(np.nanargmin(goal)) if arrived else len(goal) - 1
+    eta1 = float(etas[place])
+
+    def count(samples: float) -> int | None:
+        return None if np.isnan(samples) else int(samples)
+
+    start = theory.typical_start(problem.P, problem.d)
+    return {
+        "link": problem.link.name, "d": problem.d, "P": problem.P,
+        "eta_scale": float(scales[place]), "eta1": eta1, "batch": batch,
+        "samples_sub": count(found.subspace[place]), "samples_dir": count(found.direction[place]),
+        "seen": int(found.seen[place]), "censored": not arrived,
+        "at_edge": arrived and len(goal) > 1 and place in (0, len(goal) - 1),
+        "time_sub": float(found.subspace[place]) * eta1,
+        "time_dir": float(found.direction[place]) * eta1,
+        "time_theory": float(theory.leading_time(problem.link, start, level)[0]),
+    }  # fmt: skip
+
+
+def _fits(best: pd.DataFrame, problems: Sequence[Problem], size: str) -> pd.DataFrame:
+    """Exponent of the samples and of the flow time per link and target; censored cells left out."""
+    parts = []
+    for link in dict.fromkeys(problem.link for problem in problems):
+        rows = best[best["link"] == link.name]
+        for target in ("sub", "dir"):
+            samples = rows[f"samples_{target}"].astype(float)
+            seen = samples.notna()
+            slope = metrics.loglog_slope(rows[size][seen], samples[seen])
+            times = rows[f"time_{target}"].astype(float)[seen]
+            parts.append(
+                {
+                    "link": link.name, "target": target, "points": int(seen.sum()),
+                    "censored": int((~seen).sum()), "exponent": slope,
+                    "time_exponent": metrics.loglog_slope(rows[size][seen], times),
+                }
+            )  # fmt: skip
+    return pd.DataFrame(parts)
+
+
+def _laws(best: pd.DataFrame, problems: Sequence[Problem], size: str) -> pd.DataFrame:
+    """What was measured, and the theory's powers through one measured size.
+
+    Powers of d, through the last size that arrived: d log d (p = 2) or d^max(1, p-1) in samples,
+    log d or d^max(0, (p-2)/2) in flow time. Powers of P, through the first: the upper bound
+    P^(L-1), L the lowest order above 2; none in flow time.
+    """
+    parts = []
+    for link in dict.fromkeys(problem.link for problem in problems):
+        rows = best[best["link"] == link.name]
+        target = "dir" if link.names_directions else "sub"
+        measured = rows[["link", "d", "P"]].assign(
+            source="measured",
+            samples=rows[f"samples_{target}"].astype(float),
+            time=rows[f"time_{target}"].astype(float),
+        )
+        parts.append(measured)
+        arrived = measured.dropna(subset="samples")
+        if len(arrived):
+            last = arrived.iloc[-1 if size == "d" else 0]
+            x, end = measured[size].astype(float), float(last[size])
+            samples, times = _powers(link, size, x)
+            scale_n, scale_t = _powers(link, size, pd.Series([end]))
+            law = measured.assign(
+                source="theory",
+                samples=last["samples"] * samples / scale_n.iloc[0],
+                time=last["time"] * times / scale_t.iloc[0],
+            )
+            parts.append(law)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _powers(link: Link, size: str, x: pd.Series) -> tuple[pd.Series, pd.Series]:
+    if size == "P":
+        higher = [q for q, _ in link.terms if q > 2]
+        return x ** ((min(higher) if higher else 2) - 1), x * np.nan
+    log = np.log(x) if link.lowest == 2 else 1.0
+    power = theory.sample_exponent(link), theory.time_exponent(link)
+    return x ** power[0] * log, x ** power[1] * log

@@ -1,0 +1,71 @@
+"""`multiindex width`: how many neurons find all P directions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from toolbox.core.run import Run
+
+from . import data, theory
+from .learn import Problem, one_thread, plan, stages, warn
+from .link import parse_link
+
+
+def width(
+    run: Run,
+    *,
+    link: str,
+    d: int,
+    P: int,
+    widths: tuple[int, ...],
+    groups: int,
+    noise: float,
+    eta: float,
+    anneal: float,
+    batch: int,
+    samples: int,
+    anneal_samples: int,
+    level: float,
+) -> None:
+    """Per replicate: the share of directions that m neurons find, over disjoint groups of m.
+
+    Neurons do not interact, so one training of groups x max(widths) neurons on one stream serves
+    every width.
+
+    Errors: `UsageError` for a link that cannot be read and for P > d.
+    """
+    phi = parse_link(link)
+    data.check_sizes(P, d)
+    run.say(phi.describe())
+    total = groups * max(widths)
+    problem = Problem(phi, d, P, total, noise)
+    steps = plan(problem, eta, anneal, batch, samples, anneal_samples)
+    warn(run, eta)
+    state: dict[str, Any] = run.restore() or {"repeat": 0, "inner": None}
+    inner = state["inner"]
+    count = sum(steps.steps)
+    with one_thread(), run.progress(run.repeats * count, "steps", state["repeat"] * count) as bar:
+        for repeat in range(state["repeat"], run.repeats):
+
+            def tick(make: Any) -> None:
+                run.checkpoint(lambda: {"repeat": repeat, "inner": make()})
+                bar.update(1)
+
+            learner = stages(run, repeat, problem, steps, tick, inner)
+            inner = None
+            found = (learner.overlaps()[0].double().cpu().numpy() ** 2) >= level
+            for m in sorted(widths):
+                blocks = total // m
+                each = found[: blocks * m].reshape(blocks, m, P).any(axis=1).mean(axis=1)
+                row = {"link": phi.name, "d": d, "P": P, "m": m, "groups": blocks}
+                shares = {
+                    "measured": (each.mean(), (each == 1).mean()),
+                    "coupons": (theory.coupon(P, m), theory.coupon_all(P, m)),
+                }
+                for source, (share, every) in shares.items():
+                    both = {"directions_found": float(share), "all_found": float(every)}
+                    run.write("width", {**row, "source": source, **both}, repeat)
+            arrived = np.mean(found.any(axis=1))
+            run.say(f"replicate {repeat}: {arrived:.3f} of {total} neurons found a direction")
