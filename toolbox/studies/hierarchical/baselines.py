@@ -21,7 +21,7 @@ SHARPNESS = 2.0
 """a of the kernel cosh(a t) / cosh(a)."""
 
 
-def kernel(x: Floats, z: Floats) -> NDArray[np.float64]:
+def kernel(x: Floats, z: Floats) -> Floats:
     """The even kernel cosh(2 t) / cosh(2), t = <x, z> / d, of x (d, n) and z (d, k): (n, k)."""
     t = np.asarray(x, np.float64).T @ np.asarray(z, np.float64)
     t *= SHARPNESS / len(x)
@@ -32,7 +32,7 @@ def kernel(x: Floats, z: Floats) -> NDArray[np.float64]:
 
 def kernel_ridge(
     x: Floats, y: Floats, x_test: Floats, penalties: Sequence[float]
-) -> tuple[NDArray[np.float64], float]:
+) -> tuple[Floats, float]:
     """Predictions at x_test (d, k) of kernel ridge on x (d, n), y (n,), and the penalty chosen.
 
     Minimises (1/n) sum (f(x_i) - y_i)^2 + penalty |f|^2 after centring y. The kernel matrix is
@@ -52,11 +52,12 @@ def kernel_ridge(
     return alpha @ kernel(x, x_test) + mean, best
 
 
-def _solve(K: Floats, y: Floats, shift: float) -> NDArray[np.float64]:
+def _solve(K: Floats, y: Floats, shift: float) -> Floats:
     shifted = np.array(K, order="F")
     shifted[np.diag_indices(len(K))] += shift
     factor = linalg.cholesky(shifted, lower=True, overwrite_a=True, check_finite=False)
-    return linalg.cho_solve((factor, True), y, check_finite=False)
+    solution: Floats = linalg.cho_solve((factor, True), y, check_finite=False)
+    return solution
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Training:
 
 def two_layer(
     rng: np.random.Generator, x: Floats, y: Floats, x_test: Floats, how: Training
-) -> tuple[NDArray[np.float64], float]:
+) -> tuple[Floats, float]:
     """Predictions at x_test of a two-layer ReLU network on all its weights, and the rate chosen.
 
     All rates train side by side (leading dimension R) on the same batches. Rates decay linearly to

@@ -43,7 +43,7 @@ def phi(x: Floats) -> Floats:
     return out
 
 
-def coordinates(A: Floats) -> NDArray[np.float64]:
+def coordinates(A: Floats) -> Floats:
     """theta with x' A x = theta . phi(x), for symmetric traceless A (..., d, d): (..., D)."""
     d = A.shape[-1]
     above = np.triu_indices(d, 1)
@@ -52,7 +52,7 @@ def coordinates(A: Floats) -> NDArray[np.float64]:
     return np.concatenate([crossed, squares], axis=-1)
 
 
-def matrices(theta: Floats, d: int) -> NDArray[np.float64]:
+def matrices(theta: Floats, d: int) -> Floats:
     """The inverse of `coordinates`: symmetric traceless A (..., d, d) from theta (..., D)."""
     above = np.triu_indices(d, 1)
     pairs = len(above[0])

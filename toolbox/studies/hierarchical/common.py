@@ -75,9 +75,7 @@ def stream(run: Run, repeat: int, *name: str | int) -> Stream:
     return lambda block: run.rng(repeat, *name, block)
 
 
-def points(
-    task: Task, source: Stream, start: int, stop: int
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64]]]:
+def points(task: Task, source: Stream, start: int, stop: int) -> Iterator[tuple[Floats, Floats]]:
     """Samples start..stop of a stream as (x (d, B), y (B,)); a sample does not depend on `stop`."""
     for block in range(start // POINTS, -(-stop // POINTS)):
         at = block * POINTS
@@ -86,9 +84,7 @@ def points(
         yield x, data.labels(task, x)
 
 
-def sample(
-    task: Task, source: Stream, stop: int
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+def sample(task: Task, source: Stream, stop: int) -> tuple[Floats, Floats]:
     """The first `stop` samples of a stream at once: x (d, n), y (n,)."""
     parts = list(points(task, source, 0, stop))
     return np.concatenate([x for x, _ in parts], axis=1), np.concatenate([y for _, y in parts])
@@ -105,7 +101,7 @@ def growing(
     sizes: Sequence[int],
     where: Mapping[str, Any],
     saved: Mapping[str, Any] | None,
-) -> Iterator[tuple[int, NDArray[np.float64]]]:
+) -> Iterator[tuple[int, Floats]]:
     """(n, M) for each n of `sizes`, on one growing sample, with checkpoints on the way.
 
     where : what names the cell in a checkpoint;  saved : the state a checkpoint of it left

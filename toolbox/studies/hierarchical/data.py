@@ -26,8 +26,8 @@ class Task:
     """
 
     d: int
-    A: NDArray[np.float64]
-    theta: NDArray[np.float64]
+    A: Floats
+    theta: Floats
     link: Link
 
 
@@ -53,7 +53,7 @@ def check_features(kind: str, d: int, r: int, flag: str) -> None:
         )
 
 
-def sphere(rng: np.random.Generator, d: int, n: int) -> NDArray[np.float32]:
+def sphere(rng: np.random.Generator, d: int, n: int) -> Floats:
     """n points uniform on the sphere of radius sqrt d, (d, n)."""
     g = rng.standard_normal((d, n), dtype=np.float32)
     g *= np.sqrt(d / np.einsum("dn,dn->n", g, g, dtype=np.float32))
@@ -66,7 +66,7 @@ def features(task: Task, x: Floats) -> Floats:
     return np.stack([np.einsum("dn,dn->n", Ak @ x, x) for Ak in A])
 
 
-def labels(task: Task, x: Floats) -> NDArray[np.float64]:
+def labels(task: Task, x: Floats) -> Floats:
     """y = g(p(x)) at points x (d, B): (B,)."""
     return links.evaluate(task.link, features(task, x))
 
@@ -74,29 +74,30 @@ def labels(task: Task, x: Floats) -> NDArray[np.float64]:
 # ------------------------------------------------------------------------------------- features
 
 
-def flat(rng: np.random.Generator, d: int, r: int) -> NDArray[np.float64]:
+def flat(rng: np.random.Generator, d: int, r: int) -> Floats:
     """A_k = c Q diag(s_k) Q' with Q Haar and s_k orthogonal balanced signs, (r, d, d).
 
     Every eigenvalue is +-c, the smallest operator norm that E p_k^2 = 1 allows: on the sphere
     E (x' A x)^2 = 2d/(d+2) |A|_F^2, so |A|_F^2 = (d+2)/(2d) and c = sqrt((d+2)/2) / d.
     """
     Q = orthogonal(rng, d)
-    return math.sqrt((d + 2) / 2) / d * np.einsum("ij,kj,lj->kil", Q, sign_patterns(d, r), Q)
+    A: Floats = math.sqrt((d + 2) / 2) / d * np.einsum("ij,kj,lj->kil", Q, sign_patterns(d, r), Q)
+    return A
 
 
-def goe(rng: np.random.Generator, d: int, r: int) -> NDArray[np.float64]:
+def goe(rng: np.random.Generator, d: int, r: int) -> Floats:
     """r random orthonormal directions in the D-dimensional space of quadratics, (r, d, d)."""
     rows = np.linalg.qr(rng.standard_normal((basis.size(d), r)))[0].T
     return basis.matrices(rows, d)
 
 
-def orthogonal(rng: np.random.Generator, d: int) -> NDArray[np.float64]:
+def orthogonal(rng: np.random.Generator, d: int) -> Floats:
     """A Haar-distributed orthogonal matrix, (d, d)."""
     Q, R = np.linalg.qr(rng.standard_normal((d, d)))
     return Q * np.sign(np.diag(R))
 
 
-def sign_patterns(d: int, r: int) -> NDArray[np.float64]:
+def sign_patterns(d: int, r: int) -> Floats:
     """r orthogonal sign vectors that each sum to zero, (r, d): rows of a Hadamard matrix of the
     largest order that divides d, each entry repeated."""
     order = hadamard_order(d)
@@ -110,26 +111,28 @@ def hadamard_order(d: int) -> int:
     return next(h for h in range(d, 0, -1) if d % h == 0 and _constructible(h))
 
 
-def hadamard(order: int) -> NDArray[np.float64]:
+def hadamard(order: int) -> Floats:
     """A Hadamard matrix whose first row is all ones: Sylvester's doubling of Paley's two.
 
     Errors: `ValueError` for an order that these do not reach.
     """
     if not _constructible(order):
         raise ValueError(f"no Hadamard matrix of order {order} from these constructions")
+    H: Floats = np.ones((1, 1))
     if order == 1:
-        H = np.ones((1, 1))
-    elif _prime(order - 1) and (order - 1) % 4 == 3:
+        return H
+    if _prime(order - 1) and (order - 1) % 4 == 3:
         H = _bordered(order - 1, -1.0) + np.eye(order)  # I + S, S skew
     elif order % 2 == 0 and _prime(order // 2 - 1) and (order // 2 - 1) % 4 == 1:
         C = _bordered(order // 2 - 1, 1.0)  # symmetric conference matrix
         H = np.kron(C, [[1, 1], [1, -1]]) + np.kron(np.eye(order // 2), [[1, -1], [-1, -1]])
     else:
         H = np.kron(hadamard(order // 2), [[1, 1], [1, -1]])
-    return H * H[0]
+    signed: Floats = H * H[0]
+    return signed
 
 
-def _bordered(q: int, sign: float) -> NDArray[np.float64]:
+def _bordered(q: int, sign: float) -> Floats:
     """Paley's conference matrix of order q + 1: quadratic residues, bordered by ones."""
     chi = np.full(q, -1.0)
     chi[[i * i % q for i in range(1, q)]] = 1.0

@@ -1,4 +1,4 @@
-"""`hierarchical kernel`: samples that kernel ridge needs, measured and by theory, against d^{2p}."""
+"""`hierarchical kernel`: samples that kernel ridge needs, measured and by theory, and d^{2p}."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Link:
         return max(sum(orders) for orders, _ in self.terms)
 
     @property
-    def mean_hessian(self) -> NDArray[np.float64]:
+    def mean_hessian(self) -> Floats:
         """H = E grad^2 g(z) for z ~ N(0, I), (r, r): only terms of degree 2 enter.
 
         h_2'' = sqrt 2, and z_k z_l = h_1 h_1 has the mixed derivative 1.
@@ -69,7 +69,7 @@ def hermite(z: Floats, order: int) -> list[Floats]:
     return found[: order + 1]
 
 
-def evaluate(link: Link, z: Floats) -> NDArray[np.float64]:
+def evaluate(link: Link, z: Floats) -> Floats:
     """g(z) for features z (r, B), in double precision, (B,)."""
     z = np.asarray(z, dtype=np.float64)
     highest = [max(orders[k] for orders, _ in link.terms) for k in range(link.r)]

@@ -9,12 +9,14 @@ from scipy import linalg
 Floats = NDArray[np.floating]
 
 
-def overlaps(W: Floats, theta: Floats) -> NDArray[np.float64]:
+def overlaps(W: Floats, theta: Floats) -> Floats:
     """|P w_j|^2 / |w_j|^2 of every neuron, P on the rows of theta: W (m, D), theta (r, D) -> (m,).
 
     A random neuron has r / D on average.
     """
-    return np.sum((W @ theta.T) ** 2, axis=1) / np.sum(W**2, axis=1)
+    inside: Floats = np.sum((W @ theta.T) ** 2, axis=1)
+    inside /= np.sum(W**2, axis=1)
+    return inside
 
 
 def energy_overlap(W: Floats, M: Floats, theta: Floats) -> float:
@@ -37,13 +39,12 @@ def top_overlap(W: Floats, theta: Floats) -> float:
 def crossing(n: ArrayLike, value: ArrayLike, target: float, rising: bool = True) -> float:
     """The n at which a measured curve first reaches a target, NaN where it starts beyond it or
     never arrives; linear in ln n (in ln value too where the curve falls)."""
-    n, value = np.log(np.asarray(n, dtype=float)), np.asarray(value, dtype=float)
-    goal = target
+    x, y, goal = np.log(np.asarray(n, dtype=float)), np.asarray(value, dtype=float), target
     if not rising:
-        value, goal = -np.log(value), -float(np.log(target))
-    there = np.flatnonzero(value >= goal)
+        y, goal = -np.log(y), -float(np.log(target))
+    there = np.flatnonzero(y >= goal)
     if not there.size or there[0] == 0:
         return float("nan")
     k = there[0]
-    share = (goal - value[k - 1]) / (value[k] - value[k - 1])
-    return float(np.exp(n[k - 1] + share * (n[k] - n[k - 1])))
+    share = (goal - y[k - 1]) / (y[k] - y[k - 1])
+    return float(np.exp(x[k - 1] + share * (x[k] - x[k - 1])))

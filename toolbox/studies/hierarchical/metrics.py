@@ -29,7 +29,8 @@ def _at_most_samples(tables: Tables) -> pd.DataFrame:
     """Test errors at the largest n1: one row per d, one column per method."""
     rows = tables["error"]
     rows = rows[rows["n1"] == rows["n1"].max()]
-    return rows.pivot(index="d", columns="method", values="test_error")
+    errors: pd.DataFrame = rows.pivot(index="d", columns="method", values="test_error")
+    return errors
 
 
 def _worst_ratio(tables: Tables, ours: str, theirs: str) -> float:
@@ -179,8 +180,9 @@ def _excess_exponent(tables: Tables, level: str, method: str) -> float:
     law = tables["threshold"].drop_duplicates("d").set_index("d")["kernel_law"]
     if len(n) < 2:
         return math.nan
-    (d0, n0), (d1, n1) = list(n.items())[-2:]
-    return float(np.log(n1 / n0 / (law[d1] / law[d0])) / np.log(d1 / d0))
+    last, law = n.iloc[-2:], law[n.index[-2:]]
+    above = np.log(last.to_numpy() / law.to_numpy())
+    return float((above[1] - above[0]) / np.diff(np.log(last.index.to_numpy(dtype=float)))[0])
 
 
 def law_by_theory(tables: Tables) -> float:

@@ -23,7 +23,7 @@ Floats = NDArray[np.floating]
 # ---------------------------------------------------------------------------- stage 1: features
 
 
-def second_layer(rng: np.random.Generator, d: int, m2: int) -> NDArray[np.float64]:
+def second_layer(rng: np.random.Generator, d: int, m2: int) -> Floats:
     """L, (m2, D): the quadratics h_k(x) = (<v_k, x>^2 - 1) / sqrt 2 in coordinates.
 
     v v' - I/d is the traceless matrix of <v, x>^2 - 1 where |x|^2 = d.
@@ -39,20 +39,19 @@ def second_layer(rng: np.random.Generator, d: int, m2: int) -> NDArray[np.float6
     return L
 
 
-def initial(
-    rng: np.random.Generator, D: int, m: int, L: Floats | None = None
-) -> NDArray[np.float64]:
+def initial(rng: np.random.Generator, D: int, m: int, L: Floats | None = None) -> Floats:
     """m random neurons as unit vectors u in R^D, (m, D): uniform, or L' w with w uniform."""
     W = rng.standard_normal((m, D if L is None else len(L)))
     return unit(W if L is None else W @ L)
 
 
-def unit(W: Floats) -> NDArray[np.float64]:
+def unit(W: Floats) -> Floats:
     """Rows of length 1, which gives pre-activations unit variance (the role of eta)."""
-    return W / np.maximum(np.linalg.norm(W, axis=1, keepdims=True), 1e-300)
+    length: Floats = np.maximum(np.linalg.norm(W, axis=1, keepdims=True), 1e-300)
+    return W / length
 
 
-def steps(W: Floats, M: Floats, count: int, L: Floats | None = None) -> NDArray[np.float64]:
+def steps(W: Floats, M: Floats, count: int, L: Floats | None = None) -> Floats:
     """The neurons after `count` full-batch steps: u -> M u, then (L'L) for a finite second layer.
 
     W : (m, D);  M : (D, D);  L : (m2, D) or None.  With h = L phi, a step on w is w -> L M L' w.
@@ -63,7 +62,7 @@ def steps(W: Floats, M: Floats, count: int, L: Floats | None = None) -> NDArray[
     return W
 
 
-def paired(W: Floats, m1: int) -> NDArray[np.float64]:
+def paired(W: Floats, m1: int) -> Floats:
     """m1 neurons from half as many: the symmetric start a_{m1+1-j} = -a_j gives +-M w."""
     return np.concatenate([W, -W])[:m1]
 
@@ -86,8 +85,8 @@ class Hidden:
     W : (m, D) on phi(x), or (m, r) on the true features (the oracle);  b : (m,)
     """
 
-    W: NDArray[np.float32]
-    b: NDArray[np.float32]
+    W: Floats
+    b: Floats
     act: str
 
     def __call__(self, z: Floats) -> Floats:
@@ -95,7 +94,7 @@ class Hidden:
         return activate(self.W @ z + self.b[:, None], self.act)
 
 
-def gram(hidden: Hidden, batches: Iterable[tuple[Floats, Floats]]) -> NDArray[np.float64]:
+def gram(hidden: Hidden, batches: Iterable[tuple[Floats, Floats]]) -> Floats:
     """Sum over samples of v v' with v = (hidden activations, 1, y): (m+2, m+2), symmetric.
 
     It holds everything that least squares on these samples and its error need.
@@ -109,7 +108,7 @@ def gram(hidden: Hidden, batches: Iterable[tuple[Floats, Floats]]) -> NDArray[np
     return G
 
 
-def ridge(G: Floats, penalty: float) -> NDArray[np.float64]:
+def ridge(G: Floats, penalty: float) -> Floats:
     """(a, c) minimising (1/n) sum (y - a' s - c)^2 + penalty |a|^2, from the Gram matrix: (m+1,).
 
     The intercept is not penalised. One Cholesky factorisation; the Gram matrix is shared by all
@@ -130,15 +129,14 @@ def squared_error(G: Floats, weights: Floats) -> float:
     return float(w @ G @ w / G[-2, -2])
 
 
-def fit_outer(
-    train: Floats, held_out: Floats, penalties: Sequence[float]
-) -> tuple[NDArray[np.float64], float]:
+def fit_outer(train: Floats, held_out: Floats, penalties: Sequence[float]) -> tuple[Floats, float]:
     """The penalty that is best on the held-out Gram matrix, and the fit to both with it."""
     errors = [squared_error(held_out, ridge(train, penalty)) for penalty in penalties]
     best = penalties[int(np.argmin(errors))]
     return ridge(train + held_out, best), best
 
 
-def predict(hidden: Hidden, weights: Floats, z: Floats) -> NDArray[np.float64]:
+def predict(hidden: Hidden, weights: Floats, z: Floats) -> Floats:
     """f at inputs z (D or r, B): (B,)."""
-    return weights[:-1] @ hidden(z) + weights[-1]
+    outputs: Floats = weights[:-1] @ hidden(z) + weights[-1]
+    return outputs

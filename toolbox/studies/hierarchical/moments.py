@@ -33,7 +33,7 @@ def chunk_length(d: int) -> int:
     return max(256, min(4096, _CACHE // basis.size(d)))
 
 
-def add_weighted(C: NDArray[np.float32], x: Floats, weights: Floats) -> None:
+def add_weighted(C: Floats, x: Floats, weights: Floats) -> None:
     """Add sum_i weights_i phi(x_i) phi(x_i)' to C in place.
 
     C : (D, D);  x : (d, B);  weights : (B,)
@@ -49,9 +49,7 @@ def add_weighted(C: NDArray[np.float32], x: Floats, weights: Floats) -> None:
     C -= F[:, positive:] @ F[:, positive:].T
 
 
-def block_sum(
-    task: Task, rng: np.random.Generator, n: int, centre: float
-) -> tuple[NDArray[np.float32], float]:
+def block_sum(task: Task, rng: np.random.Generator, n: int, centre: float) -> tuple[Floats, float]:
     """Sum of (y - centre) phi phi' over n fresh samples, (D, D), and of y."""
     D, length = basis.size(task.d), chunk_length(task.d)
     C, total = np.zeros((D, D), np.float32), 0.0
@@ -72,7 +70,7 @@ class Moment:
              small rest, which changes M by a relative 1/sqrt(n) of its noise.
     """
 
-    total: NDArray[np.float64]
+    total: Floats
     labels: float
     n: int
     block: int
@@ -93,7 +91,7 @@ class Moment:
         self.n += n
         self.block += 1
 
-    def matrix(self) -> NDArray[np.float64]:
+    def matrix(self) -> Floats:
         """M of the samples so far, (D, D), symmetric."""
         M = self.total / self.n
         M[np.diag_indices(len(M))] -= self.labels / self.n - self.centre

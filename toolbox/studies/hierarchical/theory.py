@@ -25,7 +25,7 @@ def null_overlap(r: int, D: int) -> float:
 # -------------------------------------------------------------------------- the population moment
 
 
-def population_moment(task: Task) -> NDArray[np.float64]:
+def population_moment(task: Task) -> Floats:
     """M = E (y - E y) phi phi' of a link of degree 2 without linear terms, exactly, (D, D).
 
     y = (1/2) sum_kl H_kl (p_k p_l - E p_k p_l). For traceless A, B, C, E the Gaussian expectation
@@ -41,21 +41,21 @@ def population_moment(task: Task) -> NDArray[np.float64]:
     B = basis.matrices(np.eye(basis.size(d)), d)  # phi_b = x' B_b x
     ratio = d**3 / ((d + 2) * (d + 4) * (d + 6))
     image, mean = np.zeros_like(B), 0.0
-    for k, l in np.argwhere(H):
-        A, C = task.A[k], task.A[l]
+    for k, j in np.argwhere(H):
+        A, C = task.A[k], task.A[j]
         along_a, along_c = np.einsum("ij,bij->b", A, B), np.einsum("ij,bij->b", C, B)
         pairs = np.sum(A * C) * B
         pairs += np.multiply.outer(along_a, C) + np.multiply.outer(along_c, A)
         both = A @ C + C @ A
         cycles = B @ both + both @ B + A @ B @ C + C @ B @ A
-        image += 0.5 * H[k, l] * (4 * pairs + 8 * cycles)
-        mean += 0.5 * H[k, l] * float(k == l)
+        image += 0.5 * H[k, j] * (4 * pairs + 8 * cycles)
+        mean += 0.5 * H[k, j] * float(k == j)
     # <B_b, image_c> is E y phi_b phi_c; symmetrised against rounding.
     M = ratio * (B.reshape(len(B), -1) @ image.reshape(len(B), -1).T)
     return 0.5 * (M + M.T) - mean * np.eye(len(M))
 
 
-def expected_overlap(task: Task, n: ArrayLike, label_energy: float) -> NDArray[np.float64]:
+def expected_overlap(task: Task, n: ArrayLike, label_energy: float) -> Floats:
     """E |P M^ w|^2 / E |M^ w|^2 after one step from a uniform w, for n samples, quadratic links.
 
     P projects on the features. As |phi|^2 = D at every point, sampling adds exactly
@@ -110,7 +110,7 @@ def multiplicity(degree: int, d: int) -> float:
 
 
 def kernel_error(
-    n: int, d: int, energies: Sequence[float], penalties: Sequence[float], top: int = 40
+    n: float, d: int, energies: ArrayLike, penalties: Sequence[float], top: int = 40
 ) -> float:
     """Test error over Var y of noiseless kernel ridge at its best penalty, for n samples.
 
@@ -124,7 +124,7 @@ def kernel_error(
     mu = np.array([kernel_eigenvalue(degree, d) for degree in degrees])
     N = np.array([multiplicity(degree, d) for degree in degrees])
     E = np.zeros(len(mu))
-    E[1 : 1 + len(energies)] = energies
+    E[1 : 1 + np.size(energies)] = energies
     best = math.inf
     for penalty in penalties:
 
@@ -139,22 +139,18 @@ def kernel_error(
     return best
 
 
-def kernel_samples(
-    target: float, d: int, energies: Sequence[float], penalties: Sequence[float]
-) -> float:
+def kernel_samples(target: float, d: int, energies: ArrayLike, penalties: Sequence[float]) -> float:
     """Samples at which `kernel_error` falls to `target`, on a continuous scale."""
 
     def above(log: float) -> float:
-        error = kernel_error(math.exp(log), d, energies, penalties)  # type: ignore[arg-type]
+        error = kernel_error(math.exp(log), d, energies, penalties)
         return math.log(error / target)
 
-    high = math.log(multiplicity(2 * len(energies), d)) + 4.0
+    high = math.log(multiplicity(2 * np.size(energies), d)) + 4.0
     return math.exp(optimize.brentq(above, math.log(4.0), high, xtol=1e-4))
 
 
-def degree_energies(
-    rng: np.random.Generator, task: Task, n: int, degree: int
-) -> NDArray[np.float64]:
+def degree_energies(rng: np.random.Generator, task: Task, n: int, degree: int) -> Floats:
     """Shares of Var y in the harmonics of degree 2, 4, ..., 2 p, estimated on n pairs.
 
     E y(x) y(x') over pairs with <x, x'> = rho d is sum_l E_l P_l(rho), P_l the Gegenbauer
@@ -172,19 +168,20 @@ def degree_energies(
         for k, value in enumerate(rho):
             there = value * x + math.sqrt(1 - value**2) * side
             found[k] += float(y @ data.labels(task, there))
-    table = np.array([gegenbauer(order, task.d, rho) for order in orders]).T
-    energies = optimize.nnls(table, found / n)[0][1:]
-    return energies / energies.sum()
+    table = np.array([gegenbauer(int(order), task.d, rho) for order in orders]).T
+    energies: Floats = optimize.nnls(table, found / n)[0][1:]
+    energies /= energies.sum()
+    return energies
 
 
-def gegenbauer(degree: int, d: int, t: ArrayLike) -> NDArray[np.float64]:
+def gegenbauer(degree: int, d: int, t: ArrayLike) -> Floats:
     """P_l(t) of the sphere in d dimensions, P_l(1) = 1, by the three-term recurrence."""
     t = np.asarray(t, dtype=float)
     before, now = np.ones_like(t), t
     if degree == 0:
         return before
-    for l in range(1, degree):
-        before, now = now, ((2 * l + d - 2) * t * now - l * before) / (l + d - 2)
+    for k in range(1, degree):
+        before, now = now, ((2 * k + d - 2) * t * now - k * before) / (k + d - 2)
     return now
 
 
