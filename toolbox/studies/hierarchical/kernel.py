@@ -12,7 +12,7 @@ from toolbox.core.run import Run
 from . import common, compete, data, measure, theory
 from .compete import Contest
 
-PAIRS = 40_000
+PAIRS = 100_000
 """Pairs of points from which the target's energy in each degree is estimated."""
 
 
