@@ -52,7 +52,7 @@ def test_the_energies_of_pure_links_are_in_their_degree():
     # y = p_1 p_2 with flat features: A_1 A_2 + A_2 A_1 is traceless and of the third pattern, so
     # the part of degree 2 is E[y p_3]^2 over all patterns; the rest is of degree 4.
     product = data.make_task(rng, 8, "flat", links.parse("prod", 2))
-    share = theory.degree_energies(rng, product, 40_000, 2)
+    share = theory.degree_energies(rng, product, 60_000, 2)
     assert share.sum() == pytest.approx(1)
     x = data.sphere(rng, 8, 200_000)
     y = data.labels(product, x)
@@ -65,25 +65,27 @@ def test_the_energies_of_pure_links_are_in_their_degree():
 def test_the_learning_curve_of_kernel_ridge_is_the_theorys():
     rng = np.random.default_rng(1)
     task = data.make_task(rng, 8, "flat", links.parse("p3", 2))
-    energies = theory.degree_energies(rng, task, 40_000, 3)
+    energies = theory.degree_energies(rng, task, 100_000, 3)
     x_test = data.sphere(rng, 8, 2000)
     y_test = data.labels(task, x_test)
-    for n in (200, 500, 1000):
+    for n in (500, 1000):
         errors = []
         for _ in range(4):
             x = data.sphere(rng, 8, n)
             found, _ = baselines.kernel_ridge(x, data.labels(task, x), x_test, PENALTIES)
             errors.append(np.mean((found - y_test) ** 2) / y_test.var())
         expected = theory.kernel_error(n, 8, energies, PENALTIES)
-        assert np.mean(errors) == pytest.approx(expected, rel=0.12)
+        assert np.mean(errors) == pytest.approx(expected, rel=0.15)
 
 
 def test_a_kernel_needs_as_many_samples_as_the_law_in_high_dimension():
-    """A target of pure degree 2p: the theory's n* has slope 2p between large dimensions."""
+    """Targets of pure degree 2p: the slope of the theory's n* tends to 2p."""
     for p in (1, 2, 3):
-        energies = [0.0] * (p - 1) + [1.0]
-        low, high = (theory.kernel_samples(0.5, d, energies, [1e-12]) for d in (500, 1000))
-        assert math.log2(high / low) == pytest.approx(2 * p, abs=0.1)
+        pure = [0.0] * (p - 1) + [1.0]
+        n = [theory.kernel_samples(0.5, d, pure) for d in (128, 256, 512, 1024)]
+        gaps = np.abs(np.diff(np.log2(n)) - 2 * p)
+        assert gaps[-1] < 0.03
+        assert gaps[-1] <= gaps[0]
 
 
 def test_kernel_ridge_without_penalty_interpolates_and_reproduces_the_kernel():

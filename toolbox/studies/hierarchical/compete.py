@@ -135,12 +135,10 @@ def columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
     return {key: [row[key] for row in rows] for key in rows[0]}
 
 
-def check_budget(m1: int, features: str, dims: tuple[int, ...], r: int, flag: str) -> None:
-    """Refuse what no cell could compute.
+def check_features(features: str, dims: tuple[int, ...], r: int, flag: str) -> None:
+    """Refuse a dimension that cannot have r features.
 
     Errors: `UsageError`.
     """
     for d in dims:
         data.check_features(features, d, r, flag)
-    if m1 < 2:
-        raise UsageError(f"--m1 {m1}: the symmetric start needs two neurons; raise --m1")

@@ -27,7 +27,7 @@ def error(
     """
     common.check_rising("--samples", samples)
     compete.check_methods("--methods", methods)
-    compete.check_budget(how.m1, features, dims, r, "--dims")
+    compete.check_features(features, dims, r, "--dims")
     networks = any(compete.network_steps(method) for method in methods)
     g = common.checked_link(run, link, r, learned=networks)
     cells = [(repeat, d) for repeat in range(run.repeats) for d in dims]

@@ -90,6 +90,10 @@ def label_variance(task: Task) -> float:
 # ----------------------------------------------------------------------------------- kernel ridge
 
 
+_DEGREES = 40
+"""Harmonics beyond this degree hold nothing of the kernel in double precision."""
+
+
 def kernel_eigenvalue(degree: int, d: int) -> float:
     """Eigenvalue of cosh(a t)/cosh(a), t = <x, x'>/d, on harmonics of a degree (Funk-Hecke).
 
@@ -110,44 +114,50 @@ def multiplicity(degree: int, d: int) -> float:
 
 
 def kernel_error(
-    n: float, d: int, energies: ArrayLike, penalties: Sequence[float], top: int = 40
+    n: float, d: int, energies: ArrayLike, penalties: Sequence[float] | None = None
 ) -> float:
-    """Test error over Var y of noiseless kernel ridge at its best penalty, for n samples.
+    """Test error over Var y of noiseless kernel ridge with n samples at its best penalty.
 
-    The deterministic equivalent: kappa solves penalty + (1/n) sum N_l mu_l kappa/(mu_l + kappa) =
-    kappa, and the error is sum_l E_l (kappa/(mu_l + kappa))^2 / (1 - gamma) with
-    gamma = (1/n) sum N_l (mu_l/(mu_l + kappa))^2.
+    The deterministic equivalent: kappa solves
+        penalty / kappa + (1/n) sum_l N_l mu_l / (mu_l + kappa) = 1,
+    and the error is sum_l E_l (kappa / (mu_l + kappa))^2 / (1 - gamma) with
+    gamma = (1/n) sum_l N_l (mu_l / (mu_l + kappa))^2.
 
     energies : share of Var y in the harmonics of degree 2, 4, 6, ...
+    penalties : those to choose from; None for every penalty >= 0
     """
-    degrees = range(0, top, 2)
+    degrees = range(0, _DEGREES, 2)
     mu = np.array([kernel_eigenvalue(degree, d) for degree in degrees])
     N = np.array([multiplicity(degree, d) for degree in degrees])
     E = np.zeros(len(mu))
     E[1 : 1 + np.size(energies)] = energies
-    best = math.inf
-    for penalty in penalties:
 
-        def excess(log: float, penalty: float = penalty) -> float:
+    def kappa_of(penalty: float) -> float:
+        def excess(log: float) -> float:
             kappa = math.exp(log)
-            return penalty + float(np.sum(N * mu / (mu + kappa))) * kappa / n - kappa
+            return penalty / kappa + float(np.sum(N * mu / (mu + kappa))) / n - 1
 
-        kappa = math.exp(optimize.brentq(excess, -80.0, 10.0, xtol=1e-10))
-        gamma = float(np.sum(N * (mu / (mu + kappa)) ** 2)) / n
-        if gamma < 1:
-            best = min(best, float(np.sum(E * (kappa / (mu + kappa)) ** 2)) / (1 - gamma))
-    return best
+        return math.exp(optimize.brentq(excess, -150.0, 10.0, xtol=1e-10))
+
+    if penalties is None:  # penalties >= 0 are the kappa above that of no penalty
+        kappa = np.geomspace(kappa_of(0.0), 10.0, 400)[:, None]
+    else:
+        kappa = np.array([kappa_of(penalty) for penalty in penalties])[:, None]
+    gamma = np.sum(N * (mu / (mu + kappa)) ** 2, axis=1) / n
+    errors = np.sum(E * (kappa / (mu + kappa)) ** 2, axis=1) / np.maximum(1 - gamma, 1e-12)
+    return float(errors.min())
 
 
-def kernel_samples(target: float, d: int, energies: ArrayLike, penalties: Sequence[float]) -> float:
-    """Samples at which `kernel_error` falls to `target`, on a continuous scale."""
+def kernel_samples(target: float, d: int, energies: ArrayLike) -> float:
+    """Samples at which `kernel_error` at the best penalty falls to `target`; NaN if at once."""
 
     def above(log: float) -> float:
-        error = kernel_error(math.exp(log), d, energies, penalties)
-        return math.log(error / target)
+        return math.log(kernel_error(math.exp(log), d, energies) / target)
 
-    high = math.log(multiplicity(2 * np.size(energies), d)) + 4.0
-    return math.exp(optimize.brentq(above, math.log(4.0), high, xtol=1e-4))
+    low, high = math.log(4.0), math.log(multiplicity(2 * np.size(energies), d)) + 5.0
+    if above(low) <= 0 or above(high) >= 0:
+        return math.nan
+    return math.exp(optimize.brentq(above, low, high, xtol=1e-4))
 
 
 def degree_energies(rng: np.random.Generator, task: Task, n: int, degree: int) -> Floats:

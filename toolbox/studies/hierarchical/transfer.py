@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolbox.core.errors import UsageError
 from toolbox.core.run import Run
 
 from . import common, data, model, moments
@@ -42,8 +41,6 @@ def transfer(
     """
     common.check_rising("--n2", n2)
     data.check_features(features, d, r, "--d")
-    if m1 < 2:
-        raise UsageError(f"--m1 {m1}: the symmetric start needs two neurons; raise --m1")
     source_link = common.checked_link(run, link, r, learned=True)
     targets = [common.checked_link(run, text, r, learned=False, flag="--links") for text in links]
     saved: dict[str, Any] = run.restore() or {"cell": 0}

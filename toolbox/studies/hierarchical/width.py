@@ -39,8 +39,6 @@ def width(
     """
     widths = [_width(text) for text in m2]
     data.check_features(features, d, r, "--d")
-    if m1 < 2:
-        raise UsageError(f"--m1 {m1}: the symmetric start needs two neurons; raise --m1")
     g = common.checked_link(run, link, r, learned=True)
     saved: dict[str, Any] = run.restore() or {"cell": 0}
     with (
