@@ -6,12 +6,16 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from toolbox.core.errors import UsageError
 from toolbox.core.run import Run
 
 from . import common, compete, data, measure, theory
 from .compete import Contest
 from .links import Link
+
+Floats = NDArray[np.floating]
 
 PAIRS = 200_000
 """Pairs of points from which the target's energy in each degree is estimated."""
@@ -45,7 +49,8 @@ def kernel(
         ("--network-samples", network_samples),
     ):
         common.check_rising(flag, values)
-    compete.check_methods("--network", (network,))
+    if compete.network_steps(network) is None:
+        raise UsageError(f"--network {network}: expected net1, net3 or another number of steps")
     compete.check_features(features, dims, r, "--dims")
     g = common.checked_link(run, link, r, learned=True)
     cells = [(repeat, d) for repeat in range(run.repeats) for d in dims]
@@ -67,12 +72,9 @@ def kernel(
                     for n in samples
                 ]
                 rows = [job.result() for job in jobs]
-                for row in rows:
-                    row["theory"] = theory.kernel_error(
-                        row["samples"], d, energies, how.fitting.penalties
-                    )
+                rows += [_by_theory(d, n, energies, how) for n in samples]
                 run.write("kernel", compete.columns(rows), repeat)
-                curves = {"krr": [row["test_error"] for row in rows], network: []}
+                curves = {"krr": [row["test_error"] for row in rows[: len(samples)]], network: []}
                 bar.update(1)
             else:
                 curves = here["curves"]
@@ -82,7 +84,7 @@ def kernel(
                 (row,) = compete.compete(run, workers, repeat, task, n1, M, (network,), how)
                 curves[network].append(row["test_error"])
                 kept = {key: row[key] for key in ("d", "method", "samples", "test_error", "tuned")}
-                run.write("kernel", {**kept, "theory": math.nan}, repeat)
+                run.write("kernel", kept, repeat)
                 bar.update(1)
             used = {"krr": samples, network: tuple(2 * n for n in halves)}
             for level, value in (("fixed", error), ("top", float(energies[-1]) / 2)):
@@ -100,6 +102,12 @@ def kernel(
                 needed += _law(theory_dims, g)
                 run.write("threshold", compete.columns(_with_exponents(needed, g)), repeat)
                 needed = []
+
+
+def _by_theory(d: int, n: int, energies: Floats, how: Contest) -> dict[str, Any]:
+    """The row of kernel ridge's theory at its best of the same penalties."""
+    error = theory.kernel_error(n, d, energies, how.fitting.penalties)
+    return {"d": d, "method": "theory", "samples": n, "test_error": error, "tuned": math.nan}
 
 
 def _law(dims: tuple[int, ...], link: Link) -> list[dict[str, Any]]:
