@@ -53,8 +53,8 @@ def test_centring_by_isotropy_changes_less_than_a_tenth_of_the_noise():
     total, labels = np.zeros_like(M), []
     for block in range(3):
         rng = stream()(block)
-        for start in range(0, moments.BLOCK, moments.chunk_length(8)):
-            x = data.sphere(rng, 8, min(moments.chunk_length(8), moments.BLOCK - start))
+        for start in range(0, moments.BLOCK, moments.CHUNK):
+            x = data.sphere(rng, 8, min(moments.CHUNK, moments.BLOCK - start))
             labels.append((x, data.labels(task, x)))
     mean = np.concatenate([y for _, y in labels]).mean()
     for x, y in labels:

@@ -24,13 +24,9 @@ Stream = Callable[[int], np.random.Generator]
 
 BLOCK = 1 << 15
 """Samples that one worker sums in single precision before they join the double-precision total."""
-_CACHE = 1 << 20
-"""Entries of one chunk of phi: 2 MiB."""
-
-
-def chunk_length(d: int) -> int:
-    """Samples whose phi fits a core's cache."""
-    return max(256, min(4096, _CACHE // basis.size(d)))
+CHUNK = 4096
+"""Samples of one product. With fewer, adding to the D x D sum costs as much as the product; with
+more, phi leaves the cache (timed from d = 12 to 64)."""
 
 
 def add_weighted(C: Floats, x: Floats, weights: Floats) -> None:
@@ -51,10 +47,10 @@ def add_weighted(C: Floats, x: Floats, weights: Floats) -> None:
 
 def block_sum(task: Task, rng: np.random.Generator, n: int, centre: float) -> tuple[Floats, float]:
     """Sum of (y - centre) phi phi' over n fresh samples, (D, D), and of y."""
-    D, length = basis.size(task.d), chunk_length(task.d)
+    D = basis.size(task.d)
     C, total = np.zeros((D, D), np.float32), 0.0
-    for start in range(0, n, length):
-        x = data.sphere(rng, task.d, min(length, n - start))
+    for start in range(0, n, CHUNK):
+        x = data.sphere(rng, task.d, min(CHUNK, n - start))
         y = data.labels(task, x)
         total += float(y.sum())
         add_weighted(C, x, y - centre)
@@ -81,7 +77,7 @@ class Moment:
         """An empty sum; `first` is the smallest n that will be asked for."""
         D = basis.size(task.d)
         # Drawn again by block 0, whose first numbers these are: no sample beyond the first n.
-        x = data.sphere(stream(0), task.d, min(first, chunk_length(task.d)))
+        x = data.sphere(stream(0), task.d, min(first, CHUNK))
         return cls(np.zeros((D, D)), 0.0, 0, 0, float(data.labels(task, x).mean()))
 
     def add(self, C: Floats, labels: float, n: int) -> None:
