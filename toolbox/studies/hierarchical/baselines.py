@@ -73,6 +73,7 @@ class Training:
     batch: int
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a rate may diverge: it is not the best then
 def two_layer(
     rng: np.random.Generator, x: Floats, y: Floats, x_test: Floats, how: Training
 ) -> tuple[Floats, float]:

@@ -17,7 +17,7 @@ from toolbox.core import machine
 from toolbox.core.errors import UsageError
 from toolbox.core.run import Run
 
-from . import basis, data, links, model, moments
+from . import baselines, basis, data, links, model, moments
 from .data import Task
 from .links import Link
 from .model import Hidden
@@ -142,7 +142,6 @@ class Fitting:
 
     penalties: tuple[float, ...]
     n_test: int
-    held_out: int = 5
 
 
 def fit_and_test(
@@ -159,7 +158,7 @@ def fit_and_test(
     One sample in five is held out to choose the penalty; the fit then uses all n.
     """
     see: Callable[[Floats], Floats] = (lambda x: data.features(task, x)) if oracle else basis.phi
-    kept = n - n // how.held_out
+    kept = n - n // baselines.HELD_OUT
     train = model.gram(hidden, ((see(x), y) for x, y in points(task, source, 0, kept)))
     held = model.gram(hidden, ((see(x), y) for x, y in points(task, source, kept, n)))
     weights, penalty = model.fit_outer(train, held, how.penalties)

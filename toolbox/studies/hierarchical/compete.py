@@ -74,7 +74,10 @@ def compete(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """One row per method, computed side by side."""
     jobs = [workers.pool.submit(_one, run, repeat, task, n1, M, method, how) for method in methods]
-    return [job.result() for job in jobs]
+    rows = [job.result() for job in jobs]
+    for row in rows:
+        run.check_finite(row["test_error"], f"the test error of {row['method']} at n1 = {n1}")
+    return rows
 
 
 def _one(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -69,6 +68,8 @@ def transfer(
                     for method in METHODS
                 ]  # fmt: skip
                 rows = [job.result() for job in jobs]
+                for row in rows:
+                    run.check_finite(row["test_error"], "a test error")
                 table = {key: [row[key] for row in rows] for key in rows[0]}
                 run.write("transfer", {"source_link": link, **table}, repeat)
             bar.update(1)
@@ -99,5 +100,5 @@ def _row(
     )
     return {
         "target_link": link.text, "n2": n, "method": method, "test_error": error,
-        "tuned": penalty if math.isfinite(penalty) else math.nan,
+        "tuned": penalty,
     }  # fmt: skip

@@ -56,6 +56,8 @@ def width(
                     for k in inner_steps
                 ]
                 rows = [job.result() for job in jobs]
+                for row in rows:
+                    run.check_finite(row["test_error"], "a test error")
                 run.write("width", {key: [row[key] for row in rows] for key in rows[0]}, repeat)
             bar.update(1)
 
