@@ -78,7 +78,7 @@ def error(
         typer.Option(help="Samples of stage 1; stage 2 has as many up to --n2-max."),
         Ge(10),
         Le(100_000_000),
-    ] = (1000, 4000, 16_000, 64_000),
+    ] = (1000, 2000, 4000, 16_000, 64_000),
     methods: Annotated[
         tuple[str, ...],
         typer.Option(
