@@ -1,0 +1,174 @@
+"""What the experiments share: worker threads, streams of samples, growing M, the second stage."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from toolbox.core import machine
+from toolbox.core.errors import UsageError
+from toolbox.core.run import Run
+
+from . import baselines, basis, data, links, model, moments
+from .data import Task
+from .links import Link
+from .model import Hidden
+from .moments import Moment, Stream
+
+Floats = NDArray[np.floating]
+
+POINTS = 2048
+"""Samples of a block of stage 2 and of the test set, which have a random stream each."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Worker threads, each with one BLAS thread: numbers do not depend on how many there are."""
+
+    pool: Executor
+    size: int
+
+
+@contextmanager
+def crew() -> Iterator[Crew]:
+    """As many workers as the run may use cores."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")  # set from --threads before numpy was imported
+    size = int(asked) if asked.isdecimal() and int(asked) else machine.default_threads()
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(size) as pool:
+        yield Crew(pool, size)
+
+
+def checked_link(run: Run, text: str, r: int, learned: bool, flag: str = "--link") -> Link:
+    """The link of a command; says so when one gradient step cannot see every feature of it.
+
+    learned : whether stage 1 is trained on this link
+    """
+    link = links.parse(text, r, flag)
+    if learned and link.visible < r:
+        run.say(
+            f"{flag} {text}: its mean Hessian has rank {link.visible} of --r {r}, so that one "
+            "gradient step does not see every feature"
+        )
+    return link
+
+
+def check_rising(flag: str, values: Sequence[float]) -> None:
+    """Refuse a list that does not rise.
+
+    Errors: `UsageError`.
+    """
+    if list(values) != sorted(values):
+        shown = ",".join(str(value) for value in values)
+        raise UsageError(f"{flag} {shown}: the values must rise; sort them")
+
+
+def stream(run: Run, repeat: int, *name: str | int) -> Stream:
+    """Block number -> generator, for one named sample of one replicate."""
+    return lambda block: run.rng(repeat, *name, block)
+
+
+def points(task: Task, source: Stream, start: int, stop: int) -> Iterator[tuple[Floats, Floats]]:
+    """Samples start..stop of a stream as (x (d, B), y (B,)); a sample does not depend on `stop`."""
+    for block in range(start // POINTS, -(-stop // POINTS)):
+        at = block * POINTS
+        x = data.sphere(source(block), task.d, POINTS)
+        x = x[:, max(start - at, 0) : stop - at]
+        yield x, data.labels(task, x)
+
+
+def sample(task: Task, source: Stream, stop: int) -> tuple[Floats, Floats]:
+    """The first `stop` samples of a stream at once: x (d, n), y (n,)."""
+    parts = list(points(task, source, 0, stop))
+    return np.concatenate([x for x, _ in parts], axis=1), np.concatenate([y for _, y in parts])
+
+
+# -------------------------------------------------------------------------------------- stage 1
+
+
+def growing(
+    run: Run,
+    workers: Crew,
+    task: Task,
+    source: Stream,
+    sizes: Sequence[int],
+    where: Mapping[str, Any],
+    saved: Mapping[str, Any] | None,
+) -> Iterator[tuple[int, Floats]]:
+    """(n, M) for each n of `sizes`, on one growing sample, with checkpoints on the way.
+
+    where : what names the cell in a checkpoint;  saved : the state a checkpoint of it left
+    """
+    first = saved["size"] if saved else 0
+    moment = Moment(**saved["moment"]) if saved else Moment.start(task, source, sizes[0])
+    for index in range(first, len(sizes)):
+
+        def state() -> dict[str, Any]:
+            return {**where, "size": index, "moment": moment.state()}
+
+        run.checkpoint(state)
+        for _ in moments.grow(moment, task, source, sizes[index], workers.pool, workers.size):
+            run.checkpoint(state)
+        yield sizes[index], moment.matrix()
+
+
+def hidden_layer(run: Run, repeat: int, d: int, W: Floats, act: str) -> Hidden:
+    """Neurons W (m, D or r) with fresh biases, uniform in [-3, 3]."""
+    b = run.rng(repeat, "biases", d).uniform(-3, 3, len(W))
+    return Hidden(W.astype(np.float32), b.astype(np.float32), act)
+
+
+def initial_layer(run: Run, repeat: int, d: int, m: int, L: Floats | None = None) -> Floats:
+    """Random neurons (m, D), the same for every number of samples and steps."""
+    return model.initial(run.rng(repeat, "neurons", d), basis.size(d), m, L)
+
+
+# -------------------------------------------------------------------------------------- stage 2
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How the outer layer is fitted and judged.
+
+    penalties : the ridge path;  n_test : fresh samples of the test error
+    """
+
+    penalties: tuple[float, ...]
+    n_test: int
+
+
+def fit_and_test(
+    task: Task,
+    hidden: Hidden,
+    source: Stream,
+    n: int,
+    test: Stream,
+    how: Fitting,
+    oracle: bool = False,
+) -> tuple[float, float]:
+    """Ridge on the activations of n samples: (test error over Var y, penalty chosen).
+
+    One sample in five is held out to choose the penalty; the fit then uses all n.
+    """
+    see: Callable[[Floats], Floats] = (lambda x: data.features(task, x)) if oracle else basis.phi
+    kept = n - n // baselines.HELD_OUT
+    train = model.gram(hidden, ((see(x), y) for x, y in points(task, source, 0, kept)))
+    held = model.gram(hidden, ((see(x), y) for x, y in points(task, source, kept, n)))
+    weights, penalty = model.fit_outer(train, held, how.penalties)
+    errors, labels = [], []
+    for x, y in points(task, test, 0, how.n_test):
+        errors.append(model.predict(hidden, weights, see(x)) - y)
+        labels.append(y)
+    return relative_error(np.concatenate(errors), np.concatenate(labels)), penalty
+
+
+def relative_error(errors: Floats, y: Floats) -> float:
+    """Mean squared error over the variance of the labels."""
+    return float(np.mean(errors**2) / np.var(y))

@@ -1,0 +1,99 @@
+"""`hierarchical width`: a finite second layer beside the infinite one."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolbox.core.errors import UsageError
+from toolbox.core.run import Run
+
+from . import basis, common, data, measure, model
+from .common import Fitting
+from .data import Task
+
+Floats = NDArray[np.floating]
+
+
+def width(
+    run: Run,
+    *,
+    d: int,
+    n1: int,
+    m2: tuple[str, ...],
+    link: str,
+    inner_steps: tuple[int, ...],
+    features: str,
+    r: int,
+    m1: int,
+    act: str,
+    n2: int,
+    fitting: Fitting,
+) -> None:
+    """Per width of the second layer: the features found and the test error, on the same M.
+
+    Errors: `UsageError`.
+    """
+    widths = [_width(text) for text in m2]
+    data.check_features(features, d, r, "--d")
+    g = common.checked_link(run, link, r, learned=True)
+    saved: dict[str, Any] = run.restore() or {"cell": 0}
+    with (
+        common.crew() as workers,
+        run.progress(run.repeats, "replicates", saved["cell"]) as bar,
+    ):
+        for repeat in range(saved["cell"], run.repeats):
+            task = data.make_task(run.rng(repeat, "features", d), d, features, g)
+            here = saved if "moment" in saved and repeat == saved["cell"] else None
+            first = common.stream(run, repeat, "first", d)
+            for _, M in common.growing(run, workers, task, first, [n1], {"cell": repeat}, here):
+                jobs = [
+                    workers.pool.submit(_row, run, repeat, task, M, each, k, m1, act, n2, fitting)
+                    for each in widths
+                    for k in inner_steps
+                ]
+                rows = [job.result() for job in jobs]
+                for row in rows:
+                    run.check_finite(row["test_error"], "a test error")
+                run.write("width", {key: [row[key] for row in rows] for key in rows[0]}, repeat)
+            bar.update(1)
+
+
+def _width(text: str) -> int | None:
+    """The second layer's width, None for inf.
+
+    Errors: `UsageError`.
+    """
+    if text == "inf":
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= 10**6:
+        raise UsageError(f"--m2 {text}: expected whole numbers from 1 to 1000000, or inf")
+    return int(text)
+
+
+def _row(
+    run: Run, repeat: int, task: Task, M: Floats, m2: int | None, steps: int, m1: int, act: str,
+    n2: int, fitting: Fitting,
+) -> dict[str, Any]:  # fmt: skip
+    d, D = task.d, basis.size(task.d)
+    L = None if m2 is None else model.second_layer(run.rng(repeat, "second layer", d, m2), d, m2)
+    W = model.steps(common.initial_layer(run, repeat, d, -(-m1 // 2), L), M, steps, L)
+    each = measure.overlaps(W, task.theta)
+    hidden = common.hidden_layer(run, repeat, d, model.paired(W, m1), act)
+    second, test = common.stream(run, repeat, "second", d), common.stream(run, repeat, "test", d)
+    error, penalty = common.fit_and_test(task, hidden, second, n2, test, fitting)
+    # |L'L theta|^2 is 1 + (D - 1) / m2 on average where the part along theta is 1.
+    kept = 1.0 if m2 is None else 1 / (1 + (D - 1) / m2)
+    return {
+        "m2": "inf" if m2 is None else str(m2),
+        "m2_over_quadratics": math.nan if m2 is None else m2 / D,
+        "inner_steps": steps,
+        "overlap": float(np.median(each)),
+        "pca": measure.top_overlap(W, task.theta),
+        "kept": kept,
+        "test_error": error,
+        "tuned": penalty,
+    }
