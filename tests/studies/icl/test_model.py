@@ -47,9 +47,7 @@ class Plain(nn.Module):
 
 
 def stacked(count: int, sizes: model.Sizes = SIZES) -> dict[str, torch.Tensor]:
-    each = [
-        model.init("gpt", sizes, 0.3, torch.Generator().manual_seed(i)) for i in range(count)
-    ]
+    each = [model.init("gpt", sizes, 0.3, torch.Generator().manual_seed(i)) for i in range(count)]
     return {name: torch.stack([own[name] for own in each]).double() for name in each[0]}
 
 

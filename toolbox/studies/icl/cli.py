@@ -112,3 +112,135 @@ def plateau(
         run, tasks=tasks, watch=watch, duplicates=duplicates, lr=lr, lr_sweep=lr_sweep,
         setting=setting,
     )  # fmt: skip
+
+
+@command(app)
+def table(
+    run: Run,
+    tasks: Tasks = ("3",),
+    mix_index: Annotated[
+        int,
+        typer.Option(help="Train one mix alone, a cell of the table; -1: all."),
+        Ge(-1),
+        Le(1022),
+    ] = -1,
+    d: Dim = 3,
+    n: Examples = 16,
+    batch: Batch = 64,
+    per_task_batch: PerTask = False,
+    token: Token = "interleave",
+    model: Backbone = "gpt",
+    embd: Embd = 32,
+    layers: Layers = 2,
+    heads: Heads = 4,
+    init_std: Std = 0.05,
+    optimizer: Optimizer = "adam",
+    lr: Rate = 3e-3,
+    warmup: Warmup = 0,
+    steps: Steps = 4000,
+    threshold: Threshold = 0.8,
+    window: Window = 100,
+    every: Every = 20,
+    until: Until = "escape",
+    ncl: Optimum = "exact",
+    precision: Precision = "float32",
+) -> None:
+    """Every mix of the tasks: escape by the number of tasks beside.
+
+    Example: toolbox icl table --tasks parity2,conjunction,disjunction
+    """
+    from .plan import Setting
+    from .table import table
+
+    setting = Setting(
+        d, n, batch, per_task_batch, token, model, embd, layers, heads, init_std, optimizer,
+        warmup, steps, threshold, window, every, until, ncl, precision,
+    )  # fmt: skip
+    table(run, tasks=tasks, mix_index=mix_index, lr=lr, setting=setting)
+
+
+@command(app)
+def transfer(
+    run: Run,
+    source: Annotated[str, typer.Option(help="Task whose plateau is left first.")] = "linear",
+    target: Annotated[str, typer.Option(help="Task that is trained then.")] = "parity2",
+    d: Dim = 3,
+    n: Examples = 16,
+    batch: Batch = 64,
+    per_task_batch: PerTask = False,
+    token: Token = "interleave",
+    model: Backbone = "gpt",
+    embd: Embd = 32,
+    layers: Layers = 2,
+    heads: Heads = 4,
+    init_std: Std = 0.05,
+    optimizer: Optimizer = "adam",
+    lr: Rate = 3e-3,
+    warmup: Warmup = 0,
+    steps: Steps = 4000,
+    threshold: Threshold = 0.8,
+    window: Window = 100,
+    every: Every = 20,
+    until: Until = "escape",
+    ncl: Optimum = "exact",
+    precision: Precision = "float32",
+) -> None:
+    """A model that just left the plateau of one task, trained on another; and one from scratch.
+
+    Example: toolbox icl transfer --source linear --target parity2
+    """
+    from .plan import Setting
+    from .transfer import transfer
+
+    setting = Setting(
+        d, n, batch, per_task_batch, token, model, embd, layers, heads, init_std, optimizer,
+        warmup, steps, threshold, window, every, until, ncl, precision,
+    )  # fmt: skip
+    transfer(run, source=source, target=target, lr=lr, setting=setting)
+
+
+@command(app)
+def controls(
+    run: Run,
+    target: Annotated[str, typer.Option(help="Task that is watched.")] = "parity2",
+    helpers: Annotated[tuple[str, ...], typer.Option(help="Tasks that stand beside it.")] = (
+        "conjunction",
+        "disjunction",
+    ),
+    kinds: Annotated[
+        tuple[str, ...],
+        typer.Option(help="alone, duplicates, no-context, coin, retrieval, real."),
+    ] = ("alone", "duplicates", "no-context", "coin", "retrieval", "real"),
+    d: Dim = 3,
+    n: Examples = 16,
+    batch: Batch = 64,
+    per_task_batch: PerTask = False,
+    token: Token = "interleave",
+    model: Backbone = "gpt",
+    embd: Embd = 32,
+    layers: Layers = 2,
+    heads: Heads = 4,
+    init_std: Std = 0.05,
+    optimizer: Optimizer = "adam",
+    lr: Rate = 3e-3,
+    warmup: Warmup = 0,
+    steps: Steps = 2000,
+    threshold: Threshold = 0.8,
+    window: Window = 100,
+    every: Every = 20,
+    until: Until = "escape",
+    ncl: Optimum = "exact",
+    precision: Precision = "float32",
+) -> None:
+    """What has to stand beside a task: copies, tasks without context, retrieval, real ones.
+
+    Example: toolbox icl controls --target parity2
+    """
+    from .controls import controls
+    from .plan import Setting
+
+    setting = Setting(
+        d, n, batch, per_task_batch, token, model, embd, layers, heads, init_std, optimizer,
+        warmup, steps, threshold, window, every, until, ncl, precision,
+    )  # fmt: skip
+    controls(run, target=target, helpers=helpers, kinds=kinds, lr=lr, setting=setting)

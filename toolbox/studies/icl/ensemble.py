@@ -32,9 +32,15 @@ class Ensemble:
     """E members with equally large batches, from step 0 until the last one is decided."""
 
     def __init__(
-        self, setting: Setting, members: Sequence[Member], seed: int, device: str = "cpu"
+        self,
+        setting: Setting,
+        members: Sequence[Member],
+        seed: int,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.setting, self.members, self.device = setting, list(members), device
+        self.setting, self.members = setting, list(members)
+        self.device, self.dtype = device, dtype
         self.prompts = [Prompts(setting, member, seed) for member in members]
         self.tracks = [_track(setting, each) for each in self.prompts]
         self.alive = list(range(len(members)))
@@ -43,7 +49,7 @@ class Ensemble:
         """Parameters of members that left, where they are asked for."""
         self.t = 0
         drawn = [member.start or _fresh(setting, member, seed) for member in members]
-        stacked = {name: torch.stack([own[name] for own in drawn]).to(device) for name in drawn[0]}
+        stacked = {k: torch.stack([own[k] for own in drawn]).to(device, dtype) for k in drawn[0]}
         zeros = {name: torch.zeros_like(value) for name, value in stacked.items()}
         self._place([stacked, zeros, zeros])
         self._gather()
@@ -59,7 +65,7 @@ class Ensemble:
         self.views: list[dict[str, Tensor]] = []
         buffers = []
         for stack in (*stacks, None):
-            flat = torch.zeros(total, dtype=stacks[0]["in.w"].dtype, device=self.device)
+            flat = torch.zeros(total, dtype=self.dtype, device=self.device)
             views = {}
             for name, like in stacks[0].items():
                 at = offsets[name]
@@ -87,7 +93,7 @@ class Ensemble:
 
         def padded(values: list[Tensor], fill: float) -> Tensor:
             rows = [F.pad(v.float(), (0, k - len(v)), value=fill) for v in values]
-            return torch.stack(rows).to(self.device)
+            return torch.stack(rows).to(self.device, self.dtype)
 
         if own:
             self.optimum = padded([each.optimum for each in own], 1)
@@ -99,7 +105,8 @@ class Ensemble:
         """One number where all are alike, else a rate for every entry of the flat buffers."""
         if len(set(rates)) == 1:
             return rates[0]
-        each, of = torch.tensor(rates, device=self.device), torch.zeros_like(self.flat)
+        of = torch.zeros_like(self.flat)
+        each = torch.tensor(rates, dtype=self.dtype, device=self.device)
         at = 0
         for view in self.views[0].values():
             rows = view.numel() // len(rates)
@@ -128,7 +135,7 @@ class Ensemble:
         )
         with cast:
             out = model.forward(s.model, self.parameters, tokens, s.sizes, s.read)
-        out = out.float() if out.dtype != self.flat.dtype else out
+        out = out.to(self.dtype)
         if bool(self.boolean.all()) or bool((self.boolean + (self.copies == 0)).all()):
             each = F.softplus(-y * out)
         elif not bool(self.boolean.any()):
@@ -172,10 +179,10 @@ class Ensemble:
         s = self.setting
         steps = min(BLOCK, s.steps - self.t)
         drawn = [self.prompts[i].block(steps) for i in self.alive]
-        x = torch.stack([each.x for each in drawn], dim=1).to(self.device)
-        y = torch.stack([each.y for each in drawn], dim=1).to(self.device)
+        x = torch.stack([each.x for each in drawn], dim=1).to(self.device, self.dtype)
+        y = torch.stack([each.y for each in drawn], dim=1).to(self.device, self.dtype)
         shares = [F.pad(each.share, (0, self.K - each.share.shape[2])) for each in drawn]
-        share = torch.stack(shares, dim=1).to(self.device)
+        share = torch.stack(shares, dim=1).to(self.device, self.dtype)
         seen = [self.step(x[i], y[i], share[i]) for i in range(steps)]
         arrays = [torch.stack(part).cpu().double().numpy() for part in zip(*seen, strict=True)]
         decided = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from toolbox.core.errors import UsageError
 
-from . import tasks
+from . import no_context, tasks
 
 if TYPE_CHECKING:
     from toolbox.core.run import Run
@@ -128,7 +128,12 @@ def chosen(words: Sequence[str], flag: str = "--tasks") -> tuple[str, ...]:
 def check_tasks(names: Sequence[str], setting: Setting, flag: str = "--tasks") -> None:
     """Refuse tasks that are unknown, or not defined at this d and n. Errors: `UsageError`."""
     for name in names:
-        tasks.check(name, setting.d, setting.n)
+        try:
+            tasks.check(name, setting.d, setting.n)
+            if setting.ncl == "repo":  # the code has constants for few d
+                no_context.optimum(name, setting.d, setting.n, "repo")
+        except UsageError as error:
+            raise UsageError(str(error).replace("--tasks", flag, 1)) from None
     if len(names) > setting.batch and not setting.per_task_batch:
         raise UsageError(
             f"--batch {setting.batch}: is less than the {len(names)} tasks of a mix; "

@@ -10,6 +10,7 @@ from toolbox.core.errors import UsageError
 from toolbox.core.run import Run
 
 from . import results
+from .metrics import ratio
 from .plan import Arm, Member, Setting, check_tasks, chosen, rates
 from .trainer import train
 
@@ -17,17 +18,17 @@ from .trainer import train
 def arms(
     names: tuple[str, ...], watch: tuple[str, ...], lrs: Sequence[float], duplicates: bool
 ) -> list[Arm]:
-    """What is trained in every replicate, one learning rate after the other."""
+    """What is trained in every replicate; what tends to take long comes first."""
     found = []
     for lr in lrs:
-        for task in watch:
-            found.append(Arm(task, "alone", (task,), lr, (task,)))
+        alone = [Arm(task, "alone", (task,), lr, (task,)) for task in watch]
+        found.append(alone[0])
         if len(names) > 1:
-            found.append(Arm("+".join(names), "together", names, lr, watch))
             if duplicates:
-                copies = (watch[0],) * len(names)
-                name = f"{watch[0]} x{len(names)}"
+                copies, name = (watch[0],) * len(names), f"{watch[0]} x{len(names)}"
                 found.append(Arm(name, "duplicates", copies, lr, watch[:1]))
+            found.append(Arm("+".join(names), "together", names, lr, watch))
+        found += alone[1:]
     return found
 
 
@@ -51,7 +52,7 @@ def plateau(
             raise UsageError(f"--watch {name}: is not among the tasks {', '.join(names)}")
     lrs = rates(lr, lr_sweep)
     plan = arms(names, watched, lrs, duplicates)
-    members = [Member(arm, repeat) for repeat in range(run.repeats) for arm in plan]
+    members = [Member(arm, repeat) for arm in plan for repeat in range(run.repeats)]
     saved = run.restore()
     if saved is None:
         run.say(f"tasks: {', '.join(names)} (--tasks takes a number or names)")
@@ -83,8 +84,8 @@ def compare(
             alone, mix, copies = (
                 own[own["arm"] == kind] for kind in ("alone", "together", "duplicates")
             )
-            gain, control = results.ratio(alone, mix), results.ratio(copies, alone)
-            over = results.ratio(copies, mix)
+            gain, control = ratio(alone, mix), ratio(copies, alone)
+            over = ratio(copies, mix)
             rows.append(
                 {
                     "task": task, "lr": lr, "main": lr == main, "first": task == watched[0],
@@ -107,7 +108,7 @@ def own_best(table: pd.DataFrame, watched: Sequence[str]) -> pd.DataFrame:
             # A censored run is later than any that escaped.
             order = late + own["censored"] * 1e12
             found[kind] = own.loc[[order.idxmin()]] if len(own) else own
-        gain = results.ratio(found["alone"], found["together"])
+        gain = ratio(found["alone"], found["together"])
         rows.append(
             {
                 "task": task, "first": task == watched[0], "rates": table["lr"].nunique(),

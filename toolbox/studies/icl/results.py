@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -97,30 +96,6 @@ def end_if_diverged(members: Sequence[Member], outcomes: Sequence[Outcome]) -> N
                 f"the loss of {member.arm.name} at learning rate {member.arm.lr:g} is not finite "
                 f"at step {outcome['diverged']}; the rows before it are kept"
             )
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """Steps of one training over those of another, with what is known of it."""
-
-    value: float
-    bound: str
-    """exact; 'at least' or 'at most' where one is censored; none where both are."""
-
-
-def ratio(above: pd.DataFrame, below: pd.DataFrame) -> Ratio:
-    """Steps to the escape in the one row `above` over those in `below`.
-
-    A censored run gives a bound from the steps that it ran, never a number of its own.
-    """
-    if len(above) != 1 or len(below) != 1:
-        return Ratio(math.nan, "none")
-    up, down = above.iloc[0], below.iloc[0]
-    if up["censored"] and down["censored"]:
-        return Ratio(math.nan, "none")
-    a, b = (r["steps_run"] if r["censored"] else r["escape_step"] + 1 for r in (up, down))
-    bound = "at least" if up["censored"] else "at most" if down["censored"] else "exact"
-    return Ratio(float(a) / float(b), bound)
 
 
 def median_text(rows: pd.DataFrame) -> str:
