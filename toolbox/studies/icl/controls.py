@@ -15,7 +15,7 @@ KINDS = ("alone", "duplicates", "no-context", "coin", "retrieval", "real")
 
 
 def arms(target: str, helpers: Sequence[str], kinds: Sequence[str], lr: float) -> list[Arm]:
-    """The target alone, and with equally many helpers of each kind: its share is always the same."""
+    """The target alone, and with equally many helpers of each kind: the same share in each."""
     beside = {
         "alone": (),
         "duplicates": (target,) * len(helpers),

@@ -23,7 +23,7 @@ from toolbox.core.run import Run
 
 from .plan import RECURRENT, Member, Setting
 
-ENSEMBLE_TOKENS = 1024
+ENSEMBLE_TOKENS = 512
 """Tokens of a member's step up to which members are stacked (benchmarks/icl.py measures it)."""
 FLOPS = 1e10
 """What one core does of them in a second here, for a guess at the time and for nothing else."""
