@@ -302,6 +302,10 @@ def _tree(x: Tensor, coordinates: Tensor, leaves: Tensor) -> Tensor:
 
 
 def _first_equal(x: Tensor) -> Tensor:
-    """For each example the first place of the prompt with the same x, (P, n)."""
-    same = (x[:, :, None] == x[:, None]).all(dim=3)
-    return same.to(torch.uint8).argmax(dim=2)
+    """For each example the first place of the prompt with the same x, (P, n).
+
+    Signs are compared as one integer of 62 bits; beyond, equal inputs do not occur.
+    """
+    bits = min(x.shape[2], 62)
+    code = ((x[..., :bits] > 0).long() << torch.arange(bits, device=x.device)).sum(dim=2)
+    return (code[:, :, None] == code[:, None]).to(torch.uint8).argmax(dim=2)
