@@ -1,0 +1,138 @@
+"""`icl plateau`: each task alone, all together at equal total batch, and the duplicates control."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from toolbox.core.errors import UsageError
+from toolbox.core.run import Run
+
+from . import results
+from .metrics import ratio
+from .plan import Arm, Member, Setting, check_tasks, chosen, rates
+from .trainer import train
+
+
+def arms(
+    names: tuple[str, ...], watch: tuple[str, ...], lrs: Sequence[float], duplicates: bool
+) -> list[Arm]:
+    """What is trained in every replicate; what tends to take long comes first."""
+    found = []
+    for lr in lrs:
+        alone = [Arm(task, "alone", (task,), lr, (task,)) for task in watch]
+        found.append(alone[0])
+        if len(names) > 1:
+            if duplicates:
+                copies, name = (watch[0],) * len(names), f"{watch[0]} x{len(names)}"
+                found.append(Arm(name, "duplicates", copies, lr, watch[:1]))
+            found.append(Arm("+".join(names), "together", names, lr, watch))
+        found += alone[1:]
+    return found
+
+
+def plateau(
+    run: Run,
+    *,
+    tasks: Sequence[str],
+    watch: Sequence[str],
+    duplicates: bool,
+    lr: float,
+    lr_sweep: Sequence[float],
+    setting: Setting,
+) -> None:
+    """Tables curve, escape, ratio and best."""
+    names = chosen(tasks)
+    watched = names if tuple(watch) == ("all",) else tuple(watch)
+    setting.check(run)
+    check_tasks(names, setting)
+    for name in watched:
+        if name not in names:
+            raise UsageError(f"--watch {name}: is not among the tasks {', '.join(names)}")
+    lrs = rates(lr, lr_sweep)
+    plan = arms(names, watched, lrs, duplicates)
+    members = [Member(arm, repeat) for arm in plan for repeat in range(run.repeats)]
+    saved = run.restore()
+    if saved is None:
+        run.say(f"tasks: {', '.join(names)} (--tasks takes a number or names)")
+        if setting.token == "pair":
+            run.say("pair tokens are a stand-in, not the paper's: one token per example")
+    outcomes = train(run, setting, members, saved=saved)
+    table = results.write(run, members, outcomes)
+    for repeat in range(run.repeats):
+        mine = table[table["repeat"] == repeat]
+        ratios = compare(mine, watched, lrs, lr)
+        run.write("ratio", ratios, repeat)
+        run.write("best", own_best(mine, watched), repeat)
+    results.end_if_diverged(members, outcomes)
+    for line in summary(table, watched, lrs):
+        run.say(line)
+
+
+def compare(
+    table: pd.DataFrame, watched: Sequence[str], lrs: Sequence[float], main: float
+) -> pd.DataFrame:
+    """One replicate: every task's escape alone over that in the mix, at one learning rate each.
+
+    table : rows of the table `escape`
+    """
+    rows = []
+    for lr in lrs:
+        for task in watched:
+            own = table[(table["lr"] == lr) & (table["task"] == task)]
+            alone, mix, copies = (
+                own[own["arm"] == kind] for kind in ("alone", "together", "duplicates")
+            )
+            gain, control = ratio(alone, mix), ratio(copies, alone)
+            over = ratio(copies, mix)
+            rows.append(
+                {
+                    "task": task, "lr": lr, "main": lr == main, "first": task == watched[0],
+                    "ratio": gain.value, "bound": gain.bound,
+                    "duplicates_over_alone": control.value, "duplicates_bound": control.bound,
+                    "duplicates_over_together": over.value,
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def own_best(table: pd.DataFrame, watched: Sequence[str]) -> pd.DataFrame:
+    """One replicate: the same ratio with either side at the learning rate that is best for it."""
+    rows = []
+    for task in watched:
+        found = {}
+        for kind in ("alone", "together"):
+            own = table[(table["task"] == task) & (table["arm"] == kind)]
+            late = own["steps_run"].where(own["censored"], own["escape_step"]).astype(float)
+            # A censored run is later than any that escaped.
+            order = late + own["censored"] * 1e12
+            found[kind] = own.loc[[order.idxmin()]] if len(own) else own
+        gain = ratio(found["alone"], found["together"])
+        rows.append(
+            {
+                "task": task, "first": task == watched[0], "rates": table["lr"].nunique(),
+                **{
+                    f"lr_{kind}": float(own["lr"].iloc[0]) if len(own) else float("nan")
+                    for kind, own in found.items()
+                },
+                "ratio": gain.value, "bound": gain.bound,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def summary(table: pd.DataFrame, watched: Sequence[str], lrs: Sequence[float]) -> list[str]:
+    """Medians over the replicates, for the screen."""
+    width = max(len(task) for task in watched)
+    lines = ["median step at which the plateau is left (of how many seeds):"]
+    for lr in lrs:
+        for task in watched:
+            own = table[(table["lr"] == lr) & (table["task"] == task)]
+            parts = [
+                f"{kind} {results.median_text(own[own['arm'] == kind])}"
+                for kind in ("alone", "together", "duplicates")
+                if (own["arm"] == kind).any()
+            ]
+            lines.append(f"  {task:{width}s}  lr {lr:g}: " + ", ".join(parts))
+    return lines
