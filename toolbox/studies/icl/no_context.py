@@ -183,8 +183,15 @@ def monte_carlo(
     if not shared:
         return _mean([_variances(name, x, fs, generator)], [1.0])
     f = tasks.functions(name, d, n, fs, generator)
-    y = tasks.evaluate(name, x.transpose(0, 1).expand(fs, xs, d), f).double()
-    return _mean([y.var(dim=0, correction=0).cpu().numpy()], [1.0])
+    x = x.transpose(0, 1)
+    block = max(1, BLOCK // (xs * (tasks.HIDDEN if name == "relu-network" else d)))
+    y = torch.cat(
+        [
+            tasks.evaluate(name, x.expand(len(part[0]), xs, d), part)
+            for part in zip(*(torch.split(each, block) for each in f), strict=True)
+        ]
+    )
+    return _mean([y.double().var(dim=0, correction=0).cpu().numpy()], [1.0])
 
 
 def _labels(name: str, x: torch.Tensor, fs: int, generator: torch.Generator) -> torch.Tensor:
