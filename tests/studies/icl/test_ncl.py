@@ -25,6 +25,10 @@ def test_a_run_writes_the_exact_optimum_beside_one_drawn_near_it(cli):
             row.deviation * row.standard_error, rel=1e-6
         )
     assert (table["deviation"].abs() < 5).all()
+    mix = pd.read_csv(result.folder / "mix.csv")
+    assert set(mix["d"]) == {3, 10}
+    here = mix[(mix["d"] == 3) & (mix["repeat"] == 1)]["plateau"].tolist()
+    assert here == list(no_context.plateaus(("parity2", "conjunction", "disjunction"), 3, 2))
     first, second = (table[table["repeat"] == r].reset_index(drop=True) for r in (0, 1))
     assert (first["monte_carlo"] != second["monte_carlo"]).all()
     official = first.set_index(["task", "d"])["repo"]
@@ -39,6 +43,8 @@ def test_a_run_writes_the_exact_optimum_beside_one_drawn_near_it(cli):
     [
         ("--tasks parity3 --d 3,5", "--tasks parity3: with --d 3"),
         ("--tasks linear,all", "--tasks all: no such task"),
+        ("--mix parity3,coin --d 3,2", "--mix parity3: with --d 3"),
+        ("--mix coin,boolean-retrieval", "--mix boolean-retrieval: what"),
     ],
 )
 def test_a_named_task_that_does_not_exist_is_refused_before_anything_is_computed(

@@ -253,6 +253,9 @@ def ncl(
     tasks: Annotated[
         tuple[str, ...], typer.Option(help="Task names, or all that exist at each --d.")
     ] = ("all",),
+    mix: Annotated[
+        tuple[str, ...], typer.Option(help="Tasks of a mix, whose plateaus are predicted.")
+    ] = ("parity2", "conjunction", "disjunction"),
     d: Dims = (3, 4, 5, 6, 8, 10, 15, 20),
     inputs: Annotated[
         int, typer.Option(help="Inputs that Monte Carlo draws."), Ge(2), Le(10**7)
@@ -267,4 +270,4 @@ def ncl(
     """
     from .ncl import ncl
 
-    ncl(run, names=tasks, d=d, inputs=inputs, functions=functions)
+    ncl(run, names=tasks, mix=mix, d=d, inputs=inputs, functions=functions)

@@ -20,17 +20,39 @@ def rows_of(names: Sequence[str], dims: Sequence[int]) -> list[tuple[str, int]]:
 
     Errors: `UsageError` for a named task that does not exist at one of the d.
     """
-    if tuple(names) != ("all",):
-        for d in dims:
-            for name in names:
-                tasks.check(name, d, LENGTH)
-        return [(name, d) for d in dims for name in names]
-    return [(name, d) for d in dims for name in tasks.names() if d >= tasks.SMALLEST_D.get(name, 1)]
+    if tuple(names) == ("all",):
+        return [(name, d) for d in dims for name in tasks.names() if d >= _smallest(name)]
+    for d in dims:
+        for name in names:
+            tasks.check(name, d, LENGTH)
+    return [(name, d) for d in dims for name in names]
 
 
-def ncl(run: Run, *, names: Sequence[str], d: Sequence[int], inputs: int, functions: int) -> None:
-    """One row per task and dimension."""
-    rows = rows_of(names, d)
+def mix_dims(mix: Sequence[str], dims: Sequence[int]) -> list[int]:
+    """The d at which all tasks of a mix exist.
+
+    Errors: `UsageError` for an unknown task, for a retrieval, and where there is no such d.
+    """
+    for name in mix:
+        tasks.check(name, max(dims), LENGTH, "--mix")
+        if tasks.base(name).endswith("-retrieval"):
+            raise UsageError(
+                f"--mix {name}: what a network knows without context there depends on the keys; "
+                "leave it out"
+            )
+    return [d for d in dims if all(d >= _smallest(name) for name in mix)]
+
+
+def _smallest(name: str) -> int:
+    return tasks.SMALLEST_D.get(tasks.base(name), 1)
+
+
+def ncl(
+    run: Run, *, names: Sequence[str], mix: Sequence[str], d: Sequence[int], inputs: int,
+    functions: int,
+) -> None:  # fmt: skip
+    """Table `ncl`, a row per task and dimension, and `mix`, where plateaus stand in a mix."""
+    rows, together = rows_of(names, d), mix_dims(mix, d)
     start = run.restore() or 0
     total = run.repeats * len(rows)
     with one_thread(), run.progress(total, "optima", start) as progress:
@@ -55,6 +77,11 @@ def ncl(run: Run, *, names: Sequence[str], d: Sequence[int], inputs: int, functi
                 repeat,
             )  # fmt: skip
             progress.update(1)
+    for repeat in range(run.repeats):
+        for dim in together:
+            levels = no_context.plateaus(mix, dim, LENGTH)
+            rows_of_mix = {"mix": "+".join(mix), "task": list(mix), "d": dim, "plateau": levels}
+            run.write("mix", rows_of_mix, repeat)
 
 
 def repo(name: str, d: int) -> float:
