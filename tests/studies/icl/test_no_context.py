@@ -1,5 +1,6 @@
 """The no-context optima: closed forms against Monte Carlo, limits, and the official constants."""
 
+import itertools
 import math
 
 import numpy as np
@@ -146,3 +147,87 @@ def test_the_official_monte_carlo_is_near_the_exact_optimum_and_always_the_same(
     assert there.value == pytest.approx(exact.value, rel=5 * math.sqrt(2 / 1024))
     again = no_context.monte_carlo(name, 5, 4, 1024, 1024, stream(), shared=True)
     assert again == there
+
+
+def all_functions(name, d):
+    """Every function of a boolean task and its probability."""
+    if name.startswith("parity"):
+        sizes = range(d + 1) if name == "parity" else [int(name[-1])]
+        subsets = [set(s) for k in sizes for s in itertools.combinations(range(d), k)]
+        w = [[1.0 if i in s else 0.0 for i in range(d)] for s in subsets]
+        p = [1 / len(w)] * len(w)
+    else:
+        w = list(itertools.product([0.0, 1.0, -1.0], repeat=d))
+        p = [math.prod(0.15 if v else 0.7 for v in row) for row in w]
+    return torch.tensor(w), torch.tensor(p, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    "mix", [("parity2", "conjunction", "disjunction"), ("parity2", "parity2", "parity", "coin")]
+)
+def test_the_plateau_of_signs_in_a_mix_is_where_training_on_x_alone_ends(mix):
+    d = 3
+    x = torch.tensor(list(itertools.product([-1.0, 1.0], repeat=d)))
+    logits = torch.zeros(len(x), dtype=torch.float64, requires_grad=True)
+
+    def losses():
+        found = []
+        for name in mix:
+            if name == "coin":
+                y, p = torch.tensor([[1.0], [-1.0]]).expand(2, len(x)), torch.tensor([0.5, 0.5])
+            else:
+                w, p = all_functions(name, d)
+                y = tasks.evaluate(name, x.expand(len(w), *x.shape), (w,))
+            loss = torch.nn.functional.softplus(-y * logits).mean(dim=1) @ p.double()
+            found.append(loss / no_context.optimum(name, d, 4).value)
+        return found
+
+    optimiser = torch.optim.LBFGS([logits], max_iter=500, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimiser.zero_grad()
+        total = torch.stack(losses()).sum()
+        total.backward()
+        return total
+
+    for _ in range(5):
+        optimiser.step(closure)
+    expected = [float(loss.detach()) for loss in losses()]
+    assert no_context.plateaus(mix, d, 4) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_plateau_of_numbers_in_a_mix_is_that_of_the_best_fit_to_all():
+    mix, d, draws = ("linear", "relu", "logistic", "decision-tree"), 3, 400_000
+    drawn = [tasks.make(name, d, 2, stream()).draw(stream(7), draws // 2) for name in mix]
+    norms = [x.double().norm(dim=2).flatten() for x, _ in drawn]
+    labels = [y.double().flatten() for _, y in drawn]
+    weights = [1 / no_context.optimum(name, d, 2).value for name in mix]
+    left, right = torch.zeros(2, 2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+    for norm, y, w in zip(norms, labels, weights, strict=True):
+        features = torch.stack([norm, torch.ones_like(norm)], dim=1)
+        left, right = left + w * features.T @ features, right + w * features.T @ y
+    a, b = torch.linalg.solve(left, right)
+    levels = no_context.plateaus(mix, d, 2)
+    for norm, y, w, level in zip(norms, labels, weights, levels, strict=True):
+        risk = w * (y - a * norm - b) ** 2
+        assert abs(float(risk.mean()) - level) < 5 * float(risk.std()) / math.sqrt(draws)
+
+
+def test_alone_or_among_tasks_of_the_same_guess_a_plateau_stands_at_one():
+    for name in tasks.names():
+        if not name.endswith("-retrieval"):
+            assert no_context.plateaus([name], 5, 4) == pytest.approx((1.0,))
+    assert no_context.plateaus(["linear", "quadratic", "sine"], 5, 4) == pytest.approx((1, 1, 1))
+    # Signs do not disturb numbers.
+    together = no_context.plateaus(["parity2", "linear", "coin"], 5, 4)
+    assert together[1] == pytest.approx(1)
+    assert together[::2] == pytest.approx(no_context.plateaus(["parity2", "coin"], 5, 4))
+
+
+def test_beside_its_own_best_guess_a_task_is_predicted_worse_and_the_guess_not_for_free():
+    own, guess = no_context.plateaus(["decision-tree", "linear/no-context"], 4, 4)
+    # Guesses 1 and 0 with weights 1 and 1/4.
+    assert own == pytest.approx(1 + 0.2**2)
+    assert guess == pytest.approx(0.8**2 / 4)
+    with pytest.raises(ValueError, match="retrieval"):
+        no_context.plateaus(["linear", "gaussian-retrieval"], 4, 4)

@@ -15,6 +15,7 @@ Tasks = Annotated[
     typer.Option(help="Task names, or one number K: the first K of the four default tasks."),
 ]
 Dim = Annotated[int, typer.Option(help="Dimension d of the x."), Ge(1), Le(256)]
+Dims = Annotated[tuple[int, ...], typer.Option(help="Dimensions d of the x."), Ge(1), Le(256)]
 Examples = Annotated[int, typer.Option(help="Examples n in a prompt."), Ge(2), Le(1024)]
 Batch = Annotated[int, typer.Option(help="Prompts in a step, of all tasks."), Ge(1), Le(65_536)]
 PerTask = Annotated[
@@ -244,3 +245,29 @@ def controls(
         warmup, steps, threshold, window, every, until, ncl, precision,
     )  # fmt: skip
     controls(run, target=target, helpers=helpers, kinds=kinds, lr=lr, setting=setting)
+
+
+@command(app)
+def ncl(
+    run: Run,
+    tasks: Annotated[
+        tuple[str, ...], typer.Option(help="Task names, or all that exist at each --d.")
+    ] = ("all",),
+    mix: Annotated[
+        tuple[str, ...], typer.Option(help="Tasks of a mix, whose plateaus are predicted.")
+    ] = ("parity2", "conjunction", "disjunction"),
+    d: Dims = (3, 4, 5, 6, 8, 10, 15, 20),
+    inputs: Annotated[
+        int, typer.Option(help="Inputs that Monte Carlo draws."), Ge(2), Le(10**7)
+    ] = 500,
+    functions: Annotated[
+        int, typer.Option(help="Functions that it draws for each input."), Ge(2), Le(10**6)
+    ] = 100,
+) -> None:
+    """The loss of the best prediction from x alone: exact, by Monte Carlo, and the official code's.
+
+    Example: toolbox icl ncl --d 3,10
+    """
+    from .ncl import ncl
+
+    ncl(run, names=tasks, mix=mix, d=d, inputs=inputs, functions=functions)

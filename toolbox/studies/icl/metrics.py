@@ -174,3 +174,18 @@ def coin_delay(tables: Tables) -> float:
 def duplicates_delay(tables: Tables) -> float:
     """Among copies of itself over alone."""
     return _arms(tables, "duplicates", "alone", "at most")
+
+
+# --------------------------------------------------------------------- optima without context
+
+
+def worst_deviation(tables: Tables) -> float:
+    """The largest distance of Monte Carlo from the exact optimum, in standard errors."""
+    return float(tables["ncl"]["deviation"].abs().max())
+
+
+def worst_constant(tables: Tables) -> float:
+    """The largest relative error of a boolean constant of the official code."""
+    rows = tables["ncl"]
+    errors = (rows["repo_over_exact"] - 1).abs()[rows["boolean"]].dropna()
+    return float(errors.max()) if len(errors) else math.nan

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -75,6 +76,63 @@ def of(task: tasks.Task, convention: Convention = "exact") -> Optimum:
     if not task.boolean:
         return Optimum(float(values.var(axis=0).mean()), 0.0, "closed form")
     return Optimum(float(entropy((values > 0).mean(axis=0)).mean()), 0.0, "closed form")
+
+
+def plateaus(
+    names: Sequence[str], d: int, n: int, convention: Convention = "exact"
+) -> tuple[float, ...]:
+    """Where the normalised loss of each task of a mix stands as long as nothing is learnt from
+    context (derived); alone, divided by exact optima, that is 1.
+
+    x does not tell the tasks of a mix apart, but signs from normal numbers. The loss sums
+    L_t / optimum_t, so that of one kind of x the best predictor is the mean of the tasks' own,
+    E_f[f(x)] or P_f(f(x) = 1), with weights 1 / optimum_t whatever their share of the batch.
+
+    names : with repetitions, where a mix holds copies
+    Errors: those of `optimum`; `ValueError` for a retrieval, whose x are keys of its own.
+    """
+    if any(tasks.base(name).endswith("-retrieval") for name in names):
+        raise ValueError("the plateau beside a retrieval depends on its keys")
+    levels: dict[str, float] = {}
+    for boolean in (True, False):
+        mix = [name for name in names if tasks.is_boolean(name) is boolean]
+        weights = np.array([1 / optimum(name, d, n, convention).value for name in mix])
+        excess = _mixed_signs if boolean else _mixed_numbers
+        if mix:
+            levels.update(zip(mix, weights * excess(mix, weights / weights.sum(), d), strict=True))
+    return tuple(float(levels[name]) for name in names)
+
+
+def _mixed_signs(mix: Sequence[str], weights: np.ndarray, d: int) -> np.ndarray:
+    """Logistic loss of each task under the mean chance of +1, averaged over x."""
+    x = torch.tensor([[1.0] * m + [-1.0] * (d - m) for m in range(d + 1)])[None]
+    chance = np.array(
+        [
+            [tasks.chance_of_plus(name, d, m) for m in range(d + 1)]
+            if name == tasks.base(name)
+            else ((1 + tasks.best_guess(tasks.base(name), x)) / 2)[0].tolist()
+            for name in mix
+        ]
+    )
+    mean = weights @ chance
+    inside = (mean > 0) & (mean < 1)  # elsewhere the tasks agree, and cost nothing
+    q = np.where(inside, mean, 0.5)
+    loss = -(chance * np.log(q) + (1 - chance) * np.log1p(-q)) * inside
+    share = np.array([math.comb(d, m) / 2**d for m in range(d + 1)])
+    return np.asarray(loss @ share)
+
+
+def _mixed_numbers(mix: Sequence[str], weights: np.ndarray, d: int) -> np.ndarray:
+    """Squared error of each task under the mean guess; a guess is a |x| + b."""
+    one, two = torch.zeros(2, 1, 1, d)
+    one[..., 0], two[..., 0] = 1.0, 2.0
+    at = [[float(tasks.best_guess(tasks.base(name), x)) for x in (one, two)] for name in mix]
+    a = np.array([second - first for first, second in at])
+    b = np.array([2 * first - second for first, second in at])
+    a, b = a - weights @ a, b - weights @ b
+    norm = math.sqrt(2) * math.exp(math.lgamma((d + 1) / 2) - math.lgamma(d / 2))  # E|x|
+    own = [0.0 if name != tasks.base(name) else _exact(name, d).value for name in mix]
+    return np.asarray(own + a * a * d + 2 * a * b * norm + b * b)
 
 
 def entropy(p: np.ndarray | float) -> np.ndarray:
@@ -183,8 +241,15 @@ def monte_carlo(
     if not shared:
         return _mean([_variances(name, x, fs, generator)], [1.0])
     f = tasks.functions(name, d, n, fs, generator)
-    y = tasks.evaluate(name, x.transpose(0, 1).expand(fs, xs, d), f).double()
-    return _mean([y.var(dim=0, correction=0).cpu().numpy()], [1.0])
+    x = x.transpose(0, 1)
+    block = max(1, BLOCK // (xs * (tasks.HIDDEN if name == "relu-network" else d)))
+    y = torch.cat(
+        [
+            tasks.evaluate(name, x.expand(len(part[0]), xs, d), part)
+            for part in zip(*(torch.split(each, block) for each in f), strict=True)
+        ]
+    )
+    return _mean([y.double().var(dim=0, correction=0).cpu().numpy()], [1.0])
 
 
 def _labels(name: str, x: torch.Tensor, fs: int, generator: torch.Generator) -> torch.Tensor:

@@ -56,14 +56,14 @@ def is_boolean(name: str) -> bool:
     return base(name) not in CONTINUOUS
 
 
-def check(name: str, d: int, n: int) -> None:
-    """Whether the task exists at this dimension and length.
+def check(name: str, d: int, n: int, flag: str = "--tasks") -> None:
+    """Whether the task exists at this dimension and length; `flag` is where it was named.
 
     Errors: `UsageError`, one sentence with the flag, the value and the fix.
     """
     if base(name) not in names():
         raise UsageError(
-            f"--tasks {name}: no such task; the tasks are {', '.join(names())}, "
+            f"{flag} {name}: no such task; the tasks are {', '.join(names())}, "
             f"and each of them with {NO_CONTEXT} behind its name"
         )
     smallest = SMALLEST_D.get(base(name), 1)
@@ -72,7 +72,7 @@ def check(name: str, d: int, n: int) -> None:
         if is_boolean(name):
             what = f"is at most one parity of {base(name)[-1]} coordinates"
         raise UsageError(
-            f"--tasks {name}: with --d {d} there {what}; give --d {smallest}, or leave {name} out"
+            f"{flag} {name}: with --d {d} there {what}; give --d {smallest}, or leave {name} out"
         )
     if n < 2:
         raise UsageError(f"--n {n}: a prompt needs 2 examples or more; give --n 2")
@@ -302,6 +302,10 @@ def _tree(x: Tensor, coordinates: Tensor, leaves: Tensor) -> Tensor:
 
 
 def _first_equal(x: Tensor) -> Tensor:
-    """For each example the first place of the prompt with the same x, (P, n)."""
-    same = (x[:, :, None] == x[:, None]).all(dim=3)
-    return same.to(torch.uint8).argmax(dim=2)
+    """For each example the first place of the prompt with the same x, (P, n).
+
+    Signs are compared as one integer of 62 bits; beyond, equal inputs do not occur.
+    """
+    bits = min(x.shape[2], 62)
+    code = ((x[..., :bits] > 0).long() << torch.arange(bits, device=x.device)).sum(dim=2)
+    return (code[:, :, None] == code[:, None]).to(torch.uint8).argmax(dim=2)
