@@ -84,7 +84,7 @@ def forward(
     params: Mapping[str, Tensor],
     tokens: Tensor,
     sizes: Sizes,
-    read: Sequence[int] | Tensor,
+    read: range,
 ) -> Tensor:
     """Predictions at the positions `read`, from the tokens up to and including each of them.
 
@@ -98,8 +98,7 @@ def forward(
         return recurrent.forward(kind, params, tokens, sizes, read)
     E, B, T, _ = tokens.shape
     e, H = sizes.embd, sizes.heads
-    read = torch.as_tensor(read, device=tokens.device)
-    R = len(read)
+    R, at = len(read), slice(read.start, read.stop, read.step)
 
     def linear(x: Tensor, name: str, part: slice = slice(None)) -> Tensor:
         return torch.baddbmm(params[f"{name}.b"][..., part], x, params[f"{name}.w"][..., part])
@@ -123,10 +122,11 @@ def forward(
             length = T
         else:
             # Nothing reads the other positions of the last layer.
-            x, asking = (y.view(E, B, T, e)[:, :, read].view(E, B * R, e) for y in (x, inner))
+            x, asking = (y.view(E, B, T, e)[:, :, at].reshape(E, B * R, e) for y in (x, inner))
             (q,) = heads(linear(asking, f"{i}.qkv", slice(e)), R, 1)
             k, v = heads(linear(inner, f"{i}.qkv", slice(e, None)), T, 2)
-            seen = torch.arange(T, device=read.device) <= read[:, None]
+            place = torch.arange(T, device=tokens.device)
+            seen = place <= place[at, None]
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
             length = R
         x = x + linear(mixed.transpose(1, 2).reshape(E, B * length, e), f"{i}.mix")
