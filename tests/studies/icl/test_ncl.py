@@ -10,7 +10,7 @@ from toolbox.studies.icl import metrics, ncl, no_context, tasks
 
 def test_all_tasks_are_those_that_exist_at_each_dimension():
     rows = ncl.rows_of(["all"], [2, 3, 4])
-    assert len(rows) == 3 * len(tasks.names()) - 3 - 1
+    assert len(rows) == 3 * len(tasks.names()) - 4 - 1
     assert ("parity3", 4) in rows
     assert not {("parity3", 3), ("parity2", 2), ("sparse-linear", 2)} & set(rows)
 

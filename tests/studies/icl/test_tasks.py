@@ -265,6 +265,7 @@ def test_a_task_is_drawn_the_same_from_the_same_stream_and_differently_from_anot
         ("parity2", 2, 8, ("--tasks parity2", "--d 2", "--d 3")),
         ("parity2/no-context", 1, 8, ("--tasks parity2/no-context", "--d 1")),
         ("sparse-linear", 2, 8, ("--tasks sparse-linear", "--d 2", "--d 3")),
+        ("boolean-retrieval", 2, 8, ("--tasks boolean-retrieval", "--d 2", "--d 3")),
         ("cubic", 5, 8, ("--tasks cubic", "linear", "parity2")),
         ("linear", 5, 1, ("--n 1", "--n 2")),
     ],

@@ -36,6 +36,11 @@ REPO = {
     20: {"parity2": 0.69102, "parity3": 0.69464, "conjunction": 0.14085, "disjunction": 0.13822},
 }  # fmt: skip
 """d -> constants written in the official code (`ncl.py`)."""
+REPO_NO_CONTEXT = tuple(
+    name + tasks.NO_CONTEXT
+    for name in ("linear", "parity2", "parity3", "parity", "conjunction", "disjunction")
+)
+"""Divided by 1 in the official code."""
 REPO_SAMPLES = 1024
 """Inputs, and functions, of the official code's Monte Carlo for nonlinear regressions."""
 BY_MONTE_CARLO = ("leaky-relu", "relu", "logistic", "sine", "relu-network")
@@ -58,14 +63,18 @@ def optimum(name: str, d: int, n: int, convention: Convention = "exact") -> Opti
     """What the loss of a task is divided by.
 
     A retrieval's is its mean over the fixed tables (`of` knows them). A `/no-context` task is a
-    function of x, so its own optimum is 0; it is divided by that of the task it stands for.
+    function of x, so its own optimum is 0; it is divided by that of the task it stands for, or by
+    what the official code has there.
 
     Errors: `UsageError` for a task that does not exist at this d or n, and for a boolean constant
     that the official code does not have.
     """
     tasks.check(name, d, n)
-    name = tasks.base(name)
-    return _exact(name, d) if convention == "exact" else _repo(name, d, n)
+    if convention == "exact":
+        return _exact(tasks.base(name), d)
+    if name in REPO_NO_CONTEXT:
+        return Optimum(1.0, 0.0, "constant of the code")
+    return _repo(tasks.base(name), d, n)
 
 
 def of(task: tasks.Task, convention: Convention = "exact") -> Optimum:
@@ -97,9 +106,9 @@ def plateaus(
     for boolean in (True, False):
         mix = [name for name in names if tasks.is_boolean(name) is boolean]
         weights = np.array([1 / optimum(name, d, n, convention).value for name in mix])
-        excess = _mixed_signs if boolean else _mixed_numbers
+        risks = _mixed_signs if boolean else _mixed_numbers
         if mix:
-            levels.update(zip(mix, weights * excess(mix, weights / weights.sum(), d), strict=True))
+            levels.update(zip(mix, weights * risks(mix, weights / weights.sum(), d), strict=True))
     return tuple(float(levels[name]) for name in names)
 
 

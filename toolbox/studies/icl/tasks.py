@@ -35,7 +35,8 @@ TABLES = 4
 KEYS = 32
 """Keys of a retrieval task, at most 2^d boolean ones; ours, no released configuration says."""
 VALUE_SCALE = 3.0
-SMALLEST_D = {"sparse-linear": SPARSITY, "parity2": 3, "parity3": 4}
+SMALLEST_D = {"sparse-linear": SPARSITY, "parity2": 3, "parity3": 4, "boolean-retrieval": 3}
+"""Below, a task has no function, or one alone: an optimum of 0, that no loss can be divided by."""
 
 Function = tuple[Tensor, ...]
 """The random parts of the functions of P prompts, each with leading dimension P."""
@@ -68,11 +69,13 @@ def check(name: str, d: int, n: int, flag: str = "--tasks") -> None:
         )
     smallest = SMALLEST_D.get(base(name), 1)
     if d < smallest:
-        what = "is no function of 3 coordinates"
-        if is_boolean(name):
-            what = f"is at most one parity of {base(name)[-1]} coordinates"
+        what = "at most one function"
+        if base(name) == "sparse-linear":
+            what = "no function of 3 coordinates"
+        if base(name) == "boolean-retrieval":
+            what = "so few keys that all its tables may agree"
         raise UsageError(
-            f"{flag} {name}: with --d {d} there {what}; give --d {smallest}, or leave {name} out"
+            f"{flag} {name}: with --d {d} it has {what}; give --d {smallest}, or leave it out"
         )
     if n < 2:
         raise UsageError(f"--n {n}: a prompt needs 2 examples or more; give --n 2")
