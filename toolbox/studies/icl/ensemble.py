@@ -99,6 +99,7 @@ class Ensemble:
             self.optimum = padded([each.optimum for each in own], 1)
             self.copies = padded([each.copies for each in own], 0)
             self.boolean = padded([each.boolean for each in own], 0)
+            self.kinds = {bool(kind) for each in own for kind in each.boolean}
             self.rates = self._rates([self.members[i].arm.lr for i in self.alive])
 
     def _rates(self, rates: list[float]) -> Tensor | float:
@@ -136,9 +137,9 @@ class Ensemble:
         with cast:
             out = model.forward(s.model, self.parameters, tokens, s.sizes, s.read)
         out = out.to(self.dtype)
-        if bool(self.boolean.all()) or bool((self.boolean + (self.copies == 0)).all()):
+        if self.kinds == {True}:
             each = F.softplus(-y * out)
-        elif not bool(self.boolean.any()):
+        elif self.kinds == {False}:
             each = (out - y).square()
         else:
             logistic = (share * self.boolean[:, None]).sum(dim=2, keepdim=True) > 0

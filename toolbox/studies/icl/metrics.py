@@ -107,6 +107,14 @@ def _arms(tables: Tables, above: str, below: str, unknown: str) -> float:
     return _known(ratio(rows[rows["arm"] == above], rows[rows["arm"] == below]), unknown)
 
 
+_TRANSFER = ("scratch", "source", "checkpoint")
+
+
+def _steps(rows: pd.DataFrame) -> pd.Series:
+    """Steps to the escape; NaN where censored."""
+    return rows["escape_step"].astype("Float64").astype("float64") + 1
+
+
 def by_size(tables: Tables) -> pd.Series:
     """Mean steps to the escape of the first task by the size k of the mix, over the mixes.
 
@@ -115,8 +123,7 @@ def by_size(tables: Tables) -> pd.Series:
     rows = tables["escape"]
     alone = rows[rows["k"] == 1]
     rows = rows[rows["task"] == alone["task"].iloc[0]] if len(alone) else rows.iloc[:0]
-    steps = (rows["escape_step"].astype("Float64") + 1).fillna(math.nan).astype(float)
-    steps[rows["censored"]] = math.nan
+    steps = _steps(rows)
     return steps.groupby(rows["k"]).agg(lambda each: each.mean(skipna=False))
 
 
@@ -141,14 +148,9 @@ def transfer_gain(tables: Tables) -> float:
 def transfer_total(tables: Tables) -> float:
     """Steps from scratch over those of source and target together."""
     rows = tables["escape"]
-    steps = rows["escape_step"].where(~rows["censored"]).astype("Float64") + 1
-    each = {
-        arm: float(steps[rows["arm"] == arm].fillna(math.nan).sum(skipna=False))
-        if (rows["arm"] == arm).any()
-        else math.nan
-        for arm in ("scratch", "source", "checkpoint")
-    }
-    return each["scratch"] / (each["source"] + each["checkpoint"])
+    each = _steps(rows)
+    scratch, source, after = (_one(each[rows["arm"] == arm]) for arm in _TRANSFER)
+    return scratch / (source + after)
 
 
 def real_gain(tables: Tables) -> float:

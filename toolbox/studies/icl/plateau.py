@@ -60,13 +60,15 @@ def plateau(
             run.say("pair tokens are a stand-in, not the paper's: one token per example")
     outcomes = train(run, setting, members, saved=saved)
     table = results.write(run, members, outcomes)
+    ratios, best = [], []
     for repeat in range(run.repeats):
         mine = table[table["repeat"] == repeat]
-        ratios = compare(mine, watched, lrs, lr)
-        run.write("ratio", ratios, repeat)
-        run.write("best", own_best(mine, watched), repeat)
+        ratios.append(compare(mine, watched, lrs, lr))
+        best.append(own_best(mine, watched))
+        run.write("ratio", ratios[-1], repeat)
+        run.write("best", best[-1], repeat)
     results.end_if_diverged(members, outcomes)
-    for line in summary(table, watched, lrs):
+    for line in summary(table, pd.concat(ratios), pd.concat(best)):
         run.say(line)
 
 
@@ -122,17 +124,29 @@ def own_best(table: pd.DataFrame, watched: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def summary(table: pd.DataFrame, watched: Sequence[str], lrs: Sequence[float]) -> list[str]:
-    """Medians over the replicates, for the screen."""
-    width = max(len(task) for task in watched)
-    lines = ["median step at which the plateau is left (of how many seeds):"]
-    for lr in lrs:
-        for task in watched:
-            own = table[(table["lr"] == lr) & (table["task"] == task)]
-            parts = [
-                f"{kind} {results.median_text(own[own['arm'] == kind])}"
-                for kind in ("alone", "together", "duplicates")
-                if (own["arm"] == kind).any()
-            ]
-            lines.append(f"  {task:{width}s}  lr {lr:g}: " + ", ".join(parts))
+def summary(table: pd.DataFrame, ratios: pd.DataFrame, best: pd.DataFrame) -> list[str]:
+    """Medians over the replicates and the ratio of each, for the screen."""
+    width = max(len(task) for task in ratios["task"])
+    lines = ["median step at which the plateau is left, and alone / together for each seed:"]
+    for (lr, task), rows in ratios.groupby(["lr", "task"], sort=False):
+        own = table[(table["lr"] == lr) & (table["task"] == task)]
+        parts = [
+            f"{kind} {results.median_text(own[own['arm'] == kind])}"
+            for kind in ("alone", "together", "duplicates")
+            if (own["arm"] == kind).any()
+        ]
+        shown = f"; {ratio_text(rows)}" if len(parts) > 1 else ""
+        lines.append(f"  {task!s:{width}s} lr {lr:g}: {', '.join(parts)}{shown}")
+    for task, rows in best[best["rates"] > 1].groupby("task", sort=False):
+        lines.append(f"  {task!s:{width}s} each side at its own best lr: {ratio_text(rows)}")
     return lines
+
+
+def ratio_text(rows: pd.DataFrame) -> str:
+    """'ratio 2.1, >= 1.8, ?': one for each replicate."""
+    sign = {"exact": "", "at least": ">= ", "at most": "<= "}
+    shown = [
+        f"{sign[bound]}{value:.2g}" if bound in sign else "?"
+        for value, bound in zip(rows["ratio"], rows["bound"], strict=True)
+    ]
+    return "ratio " + ", ".join(shown)
