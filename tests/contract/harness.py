@@ -16,6 +16,8 @@ from toolbox.core.params import Param
 from toolbox.core.spec import CommandSpec, load_study
 from toolbox.core.studies import study_names
 
+from .warm import Warm
+
 ROOT = Path(__file__).parents[2]
 TOYS = ROOT / "tests" / "toy_toolbox.py"
 
@@ -65,19 +67,28 @@ def cases() -> list[Case]:
 
 def start(*words: str, out: Path, **env: str) -> subprocess.Popen[str]:
     """Start a command line as its own process, far from any terminal."""
-    environment = {**os.environ, "TOOLBOX_OUT": str(out), "COLUMNS": "100", **env}
     return subprocess.Popen(
         [sys.executable, str(TOYS), *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment,
+        env=_environment(out, env),
         cwd=out,
     )
 
 
-def finish(process: subprocess.Popen[str], timeout: float = 120) -> tuple[int, str, str]:
+def fork(*words: str, out: Path, **env: str) -> Warm:
+    """The same at a tenth of the cost, without the start of an interpreter."""
+    return Warm([*words], cwd=out, env=_environment(out, env))
+
+
+def _environment(out: Path, env: dict[str, str]) -> dict[str, str]:
+    return {**os.environ, "TOOLBOX_OUT": str(out), "COLUMNS": "100", **env}
+
+
+def finish(process: subprocess.Popen[str] | Warm, timeout: float = 120) -> tuple[int, str, str]:
     stdout, stderr = process.communicate(timeout=timeout)
+    assert process.returncode is not None
     return process.returncode, stdout, stderr
 
 

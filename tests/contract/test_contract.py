@@ -12,7 +12,6 @@ from toolbox.core import claims, store
 from toolbox.core.cli import SHARED_PARAMS
 from toolbox.core.params import Param
 from toolbox.core.presets import preset_values
-from toolbox.core.spec import PRESETS
 
 from .harness import Case, folder_of, manifest, tables
 
@@ -25,7 +24,7 @@ def pool_of(case: Case, out: Path) -> store.Pool:
 
 
 def test_presets_hold_to_the_signature(case: Case) -> None:
-    for preset in PRESETS:
+    for preset in case.spec.presets:
         preset_values(case.study, case.command, preset, {**case.params, **SHARED_PARAMS})
 
 

@@ -20,6 +20,7 @@ from .harness import (
     cases,
     finish,
     folder_of,
+    fork,
     litter,
     manifest,
     registered,
@@ -27,6 +28,7 @@ from .harness import (
     start,
     tables,
 )
+from .warm import Warm
 
 HEAVY = {"torch", "numpy", "scipy", "pandas", "matplotlib", "sklearn", "cvxpy", "plotext"}
 
@@ -108,7 +110,7 @@ def test_stopped_at_a_random_moment_it_resumes_byte_for_byte(
     for share in _delays(case):
         out = tmp_path / f"{share}"
         out.mkdir()
-        process = start(*argv, out=out)
+        process = fork(*argv, out=out)
         _wait_for_work(process, out, case)
         time.sleep(share * manifest(smoke)["wall_seconds"])
         process.send_signal(number)
@@ -118,12 +120,12 @@ def test_stopped_at_a_random_moment_it_resumes_byte_for_byte(
         assert litter(out) == []
         if code == 75:
             assert not list(out.glob("*/*/*/run.json")), "a stopped run left a finished folder"
-            code, _, stderr = shell(*argv, out=out)
+            code, _, stderr = finish(fork(*argv, out=out))
             assert code == 0, stderr
         assert tables(folder_of(case, out)) == tables(smoke)
 
 
-def _wait_for_work(process: subprocess.Popen[str], out: Path, case: Case) -> None:
+def _wait_for_work(process: Warm, out: Path, case: Case) -> None:
     while process.poll() is None and not list((out / case.study).glob(f"{case.command}/.tmp-*")):
         time.sleep(0.005)
 
@@ -132,23 +134,23 @@ def test_killed_at_a_random_moment_it_leaves_nothing_under_a_final_name(
     case: Case, smoke: Path, tmp_path: Path
 ) -> None:
     argv = [*case.words, "--preset", "smoke"]
-    process = start(*argv, out=tmp_path)
+    process = fork(*argv, out=tmp_path)
     _wait_for_work(process, tmp_path, case)
     time.sleep(_delays(case)[0] * manifest(smoke)["wall_seconds"])
     process.kill()
     finish(process)
     for folder in (tmp_path / case.study / case.command).glob("[0-9a-f]*"):
         assert tables(folder) == tables(smoke)
-    assert shell(*argv, out=tmp_path)[0] == 0
+    assert finish(fork(*argv, out=tmp_path))[0] == 0
     assert tables(folder_of(case, tmp_path)) == tables(smoke)
-    code, _, _ = shell("clean", "--yes", out=tmp_path)
+    code, _, _ = finish(fork("clean", "--yes", out=tmp_path))
     assert code == 0
     assert litter(tmp_path) == []
     assert tables(folder_of(case, tmp_path)) == tables(smoke)
 
 
 def test_eight_at_once_leave_one_valid_folder(case: Case, smoke: Path, tmp_path: Path) -> None:
-    processes = [start(*case.words, "--preset", "smoke", out=tmp_path) for _ in range(8)]
+    processes = [fork(*case.words, "--preset", "smoke", out=tmp_path) for _ in range(8)]
     done = [finish(process, timeout=240) for process in processes]
     assert [code for code, _, _ in done] == [0] * 8, [stderr for _, _, stderr in done]
     assert len({stdout for _, stdout, _ in done}) == 1
@@ -182,7 +184,7 @@ def test_a_full_disk_is_one_sentence_and_keeps_old_results(
             except OSError:
                 continue
     before = tables(old) if old.exists() else {}
-    code, stdout, stderr = shell(*case.words, "--preset", "smoke", "--force", out=full_disk)
+    code, stdout, stderr = finish(fork(*case.words, "--preset", "smoke", "--force", out=full_disk))
     assert code == 1, stderr
     assert stdout == ""
     assert "cannot write" in stderr
