@@ -9,6 +9,9 @@ from torch.nn import functional as F
 
 from toolbox.studies.icl import recurrent
 from toolbox.studies.icl import selective_scan as scan
+from toolbox.studies.icl.ensemble import Ensemble
+
+from .settings import member, setting
 
 SIZES = SimpleNamespace(inputs=3, tokens=10, embd=8, layers=2, heads=2)
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
@@ -55,17 +58,17 @@ def token_by_token(delta, u, A, B, C):
 def test_a_stack_of_layers_is_that_of_torch_with_the_same_weights(kind):
     params, tokens = stacked(kind), prompts()
     ours = recurrent.forward(kind, params, tokens, SIZES, range(10))
-    for member in range(2):
+    for e in range(2):
         theirs = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[kind](8, 8, 2, dtype=torch.float64)
         for i in range(2):
             for here, there in (("in", "ih"), ("state", "hh")):
-                weight, bias = (params[f"{i}.{here}.{part}"][member] for part in "wb")
+                weight, bias = (params[f"{i}.{here}.{part}"][e] for part in "wb")
                 getattr(theirs, f"weight_{there}_l{i}").data = weight.T.contiguous()
                 getattr(theirs, f"bias_{there}_l{i}").data = bias[0].clone()
-        p = {name: value[member] for name, value in params.items()}
-        hidden, _ = theirs((tokens[member] @ p["in.w"] + p["in.b"]).transpose(0, 1))
+        p = {name: value[e] for name, value in params.items()}
+        hidden, _ = theirs((tokens[e] @ p["in.w"] + p["in.b"]).transpose(0, 1))
         expected = (hidden @ p["out.w"] + p["out.b"])[..., 0].T
-        torch.testing.assert_close(ours[member], expected, **EXACT)
+        torch.testing.assert_close(ours[e], expected, **EXACT)
 
 
 @pytest.mark.parametrize("chunk", [0, 1, 2, 3, 7, 9])
@@ -117,8 +120,8 @@ def test_mamba_is_its_own_recurrent_form_token_by_token():
     def normed(x, weight):
         return x / (x.square().mean(dim=1, keepdim=True) + 1e-5).sqrt() * weight
 
-    for member in range(2):
-        p = {name: value[member] for name, value in params.items()}
+    for e in range(2):
+        p = {name: value[e] for name, value in params.items()}
         layers = [
             {name[2:]: value for name, value in p.items() if name.startswith(f"{i}.")}
             for i in range(2)
@@ -126,12 +129,12 @@ def test_mamba_is_its_own_recurrent_form_token_by_token():
         zeros = torch.zeros(20, 4, 16, dtype=torch.float64)
         states = [(zeros[:4], zeros[:16].transpose(0, 1)) for _ in layers]
         for t in range(10):
-            x = tokens[member, :, t] @ p["in.w"] + p["in.b"]
+            x = tokens[e, :, t] @ p["in.w"] + p["in.b"]
             for i, layer in enumerate(layers):
                 out, *states[i] = mamba_step(normed(x, layer["norm.w"]), layer, *states[i])
                 x = x + out
             expected = normed(x, p["norm.w"]) @ p["out.w"] + p["out.b"]
-            torch.testing.assert_close(ours[member, :, t], expected[:, 0], **EXACT)
+            torch.testing.assert_close(ours[e, :, t], expected[:, 0], **EXACT)
 
 
 @pytest.mark.parametrize("kind", recurrent.KINDS)
@@ -206,3 +209,17 @@ def test_initial_matrices_are_uniform_up_to_one_over_the_root_of_their_inputs(ki
 def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match="hyena is none of lstm, gru, mamba"):
         recurrent.init("hyena", SIZES, 0.05, torch.Generator())
+
+
+@pytest.mark.parametrize("kind", recurrent.KINDS)
+def test_training_goes_on_from_a_saved_state_byte_for_byte(kind):
+    s = setting(model=kind, steps=40, until="steps")
+    members = [member("parity2"), member("linear", "conjunction"), member("coin")]
+    whole, first, second = (Ensemble(s, members, 3) for _ in range(3))
+    first.block()
+    second.load(first.state())
+    for each in (whole, second):
+        while each.alive:
+            each.block()
+    for one, other in zip(whole.outcomes(), second.outcomes(), strict=True):
+        assert one["rows"].tobytes() == other["rows"].tobytes()
