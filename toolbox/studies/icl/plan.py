@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .model import Sizes
 
-DEFAULT_TASKS = ("parity2", "conjunction", "disjunction", "linear")
+DEFAULT_TASKS = ("parity2", "conjunction", "disjunction", "parity")
 """What `--tasks K` takes the first K of; docs/icl-search.md says why these."""
 
 RECURRENT = ("lstm", "gru")
