@@ -92,7 +92,7 @@ class Ensemble:
         k = self.K = max((len(each.copies) for each in own), default=0)
 
         def padded(values: list[Tensor], fill: float) -> Tensor:
-            rows = [F.pad(v.float(), (0, k - len(v)), value=fill) for v in values]
+            rows = [F.pad(v.to(self.dtype), (0, k - len(v)), value=fill) for v in values]
             return torch.stack(rows).to(self.device, self.dtype)
 
         if own:

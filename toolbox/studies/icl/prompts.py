@@ -65,7 +65,8 @@ class Prompts:
             tasks.make(name, setting.d, setting.n, stream(seed, repeat, "task", name))
             for name in arm.slots
         ]
-        self.optimum = torch.tensor([no_context.of(task, setting.ncl).value for task in self.tasks])
+        values = [no_context.of(task, setting.ncl).value for task in self.tasks]
+        self.optimum = torch.tensor(values, dtype=torch.float64)
         self.boolean = torch.tensor([task.boolean for task in self.tasks])
         copies = torch.tensor([arm.tasks.count(name) for name in arm.slots])
         self.slot_of = torch.repeat_interleave(torch.arange(len(copies)), copies)
@@ -93,7 +94,7 @@ class Prompts:
             count = int(mine.sum())
             self.seen[index] += count
             x[mine], y[mine] = task.draw(self.streams[index + 1], count)
-        share = torch.nn.functional.one_hot(slot, len(self.tasks)).float()
+        share = torch.nn.functional.one_hot(slot, len(self.tasks)).double()
         return Block(x, y, share / share.sum(dim=1, keepdim=True))
 
     def state(self) -> dict[str, Any]:
