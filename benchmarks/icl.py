@@ -15,9 +15,9 @@ Printed is the median over rounds of sequences per second, and how many times mo
     compiled  with --compile: (a) under torch.compile
 
 and (c) the share of the peak of this machine's matrix product that ours reach. With --tokens it
-prints instead the time of a member's step alone and in ensembles, from which the constant
-ENSEMBLE_TOKENS of the trainer comes. `transformers` installs beside ours with `pip install
-transformers` into the environment that runs this script.
+prints instead the CPU milliseconds of a member's step on one thread, in ensembles of E and by (a)
+and (b); the constant ENSEMBLE_TOKENS of the trainer comes from there. For (b) install
+`transformers` into the environment that runs this script.
 """
 
 from __future__ import annotations
@@ -89,33 +89,23 @@ def compare(name: str, s, rounds: int, compiled: bool) -> None:
     if compiled:
         ways["compiled"] = lambda: plain(s, every, lambda s: torch.compile(module(s)))
     wall: dict[str, list[float]] = {way: [] for way in ways}
-    cpu: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(rounds):
         for way, run in ways.items():
-            began, spent = time.perf_counter(), cpu_seconds()
+            began = time.perf_counter()
             run()
             wall[way].append(time.perf_counter() - began)
-            cpu[way].append(cpu_seconds() - spent)
     sequences = s.batch * s.steps * len(every)
     best = statistics.median(wall["ours"])
     print(f"{name}: {len(every)} members, {s.steps} steps of {s.member_tokens} tokens each")
     for way in ways:
-        seconds, core = statistics.median(wall[way]), statistics.median(cpu[way])
+        seconds = statistics.median(wall[way])
         print(
-            f"  {way:9s} {sequences / seconds:9.0f} sequences/s   wall {seconds:7.2f} s   "
-            f"cpu {core:7.2f} s   ours is {seconds / best:5.2f} times faster "
-            f"(cpu {core / statistics.median(cpu['ours']):5.2f})"
+            f"  {way:9s} {sequences / seconds:9.0f} sequences/s   {seconds:7.2f} s   "
+            f"ours is {seconds / best:5.2f} times faster"
         )
     peak = gemm_peak()
     share = flops(s) * sequences / best / peak
     print(f"  GEMM peak {peak / 1e9:.0f} GFLOP/s on all cores; ours reaches {100 * share:.1f} %")
-
-
-def cpu_seconds() -> float:
-    own, gone = (
-        resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    return own.ru_utime + own.ru_stime + gone.ru_utime + gone.ru_stime
 
 
 def flops(s) -> float:
@@ -229,10 +219,10 @@ def plain(s, every, build) -> None:
         torch.manual_seed(member.repeat)
         network, prompts = build(s), Prompts(s, member, 0)
         adam = torch.optim.Adam(network.parameters(), lr=member.arm.lr)
-        weight = prompts.copies / prompts.optimum
+        weight = (prompts.copies / prompts.optimum).float()
         for _ in range(s.steps):
             block = prompts.block(1)
-            x, y, share = block.x[0], block.y[0], block.share[0]
+            x, y, share = block.x[0], block.y[0], block.share[0].float()
             each = F.softplus(-y * network(tokens_of(x, y, s.token))).mean(dim=1)
             loss = (each @ share * weight).sum()
             loss.item()  # every loop logs it
@@ -249,7 +239,7 @@ def by_tokens() -> None:
 
     torch.set_num_threads(1)
     every = members()
-    print("tokens width     E=1     E=3     E=6    E=12   [ms of a member's step, one thread]")
+    print("tokens width     E=1     E=3     E=6    E=12   plain    gpt2")
     for n, batch, embd in (
         (8, 8, 16), (8, 16, 32), (16, 16, 32), (16, 32, 32), (16, 64, 32), (16, 64, 64),
         (16, 256, 32),
@@ -265,6 +255,15 @@ def by_tokens() -> None:
                 ensemble.block()
                 times.append(time.process_time() - began)
             row.append(1e3 * min(times) / BLOCK / size)
+        for build in (module, gpt2):
+            short = dataclasses.replace(s, steps=BLOCK)
+            try:
+                plain(short, every[:1], build)
+                began = time.process_time()
+                plain(short, every[:1], build)
+                row.append(1e3 * (time.process_time() - began) / BLOCK)
+            except ImportError:
+                row.append(float("nan"))
         print(f"{s.member_tokens:6d} {embd:5d} " + " ".join(f"{value:7.2f}" for value in row))
 
 

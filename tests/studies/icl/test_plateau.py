@@ -20,6 +20,7 @@ from toolbox.studies.icl.metrics import (
     Ratio,
     by_size,
     coin_delay,
+    duplicates_over_alone,
     ratio,
     transfer_gain,
     transfer_total,
@@ -120,6 +121,17 @@ def test_a_control_that_is_censored_delays_at_least_so_much_and_never_at_most(ki
     assert math.isnan(coin_delay(at(alone=None, coin=99)))
     assert math.isnan(coin_delay(at(alone=None, coin=None)))
     assert math.isnan(coin_delay(at(alone=99)))
+
+
+def test_an_upper_bound_on_the_control_counts_only_where_it_decides_against_it():
+    def at(value, bound):
+        one = {"main": [True], "first": [True], "duplicates_over_alone": [value]}
+        return duplicates_over_alone({"ratio": pd.DataFrame({**one, "duplicates_bound": [bound]})})
+
+    assert at(0.3, "at most") == 0.3
+    assert math.isnan(at(0.9, "at most"))
+    assert at(0.9, "exact") == 0.9
+    assert at(1.7, "at least") == 1.7
 
 
 def test_each_watched_task_is_trained_alone_and_copies_fill_the_whole_mix():
