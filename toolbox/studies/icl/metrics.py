@@ -69,8 +69,8 @@ def smallest_gain(tables: Tables) -> float:
 def duplicates_over_alone(tables: Tables) -> float:
     """Steps to the escape among copies of itself over alone.
 
-    With the single run censored it is an upper bound: NaN unless it is below `SLOW`, the edge of the
-    pass region, where it decides as the number itself would.
+    With the single run censored it is an upper bound: NaN unless it is below `SLOW`, the edge of
+    the pass region, where it decides as the number itself would.
     """
     row = _main(tables)
     value = _one(row["duplicates_over_alone"])
