@@ -29,6 +29,7 @@ def curve(member: Member, outcome: Outcome) -> pd.DataFrame:
             pd.DataFrame(
                 {
                     **names(member, task),
+                    "watched": task in arm.watch,
                     "step": step,
                     "loss": rows[:, 1, slot] * outcome["optimum"][slot],
                     "loss_norm": rows[:, 1, slot],
