@@ -1,0 +1,271 @@
+"""Sequences per second of `icl plateau`'s trainer against plain ways of the same work.
+
+Run it as
+
+    python benchmarks/icl.py [--steps 100] [--rounds 3] [--compile] [--tokens]
+
+from the repository. Each way trains the members of one call of `icl plateau --tasks 3` (each task
+alone, all together, the duplicates control; 3 seeds; no early end) in this one process, in turns.
+Printed is the median over rounds of sequences per second, and how many times more ours are:
+
+    ours      the trainer as the command runs it: ensembles or a process per core, as it chooses
+    plain     (a) one torch module and torch.optim.Adam per seed and mix, one after another, with
+              torch's default threads; the same prompts, drawn step by step
+    gpt2      (b) the same loop with GPT2Model of `transformers` (not a dependency of ours)
+    compiled  with --compile: (a) under torch.compile
+
+and (c) the share of the peak of this machine's matrix product that ours reach. With --tokens it
+prints instead the CPU milliseconds of a member's step on one thread, in ensembles of E and by (a)
+and (b); the constant ENSEMBLE_TOKENS of the trainer comes from there. For (b) install
+`transformers` into the environment that runs this script.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import resource
+import statistics
+import time
+from collections.abc import Callable
+
+NAMES = ("parity2", "conjunction", "disjunction")
+REPEATS = 3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--tokens", action="store_true")
+    args = parser.parse_args()
+    if args.tokens:
+        by_tokens()
+        return
+    for name, changes in (
+        ("smoke", {"n": 8, "batch": 8, "embd": 16, "heads": 2, "init_std": 0.07}),
+        ("small", {}),
+    ):
+        compare(name, setting(args.steps, **changes), args.rounds, args.compile)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"largest memory of this process {peak:.0f} MB")
+
+
+def setting(steps: int, **changes):
+    from toolbox.studies.icl.plan import Setting
+
+    small = Setting(
+        d=3, n=16, batch=64, per_task_batch=False, token="interleave", model="gpt", embd=32,
+        layers=2, heads=4, init_std=0.05, optimizer="adam", warmup=0, steps=steps, threshold=0.8,
+        window=min(100, steps), every=20, until="steps", ncl="exact", precision="float32",
+    )  # fmt: skip
+    return dataclasses.replace(small, **changes)
+
+
+def members():
+    from toolbox.studies.icl.plan import Member
+    from toolbox.studies.icl.plateau import arms
+
+    plan = arms(NAMES, NAMES, (3e-3,), True)
+    return [Member(arm, repeat) for arm in plan for repeat in range(REPEATS)]
+
+
+def compare(name: str, s, rounds: int, compiled: bool) -> None:
+    import torch
+
+    every = members()
+    ways: dict[str, Callable[[], None]] = {
+        "ours": lambda: ours(s, every),
+        "plain": lambda: plain(s, every, module),
+    }
+    try:
+        import transformers  # noqa: F401
+
+        ways["gpt2"] = lambda: plain(s, every, gpt2)
+    except ImportError:
+        print("gpt2: not measured; `pip install transformers` here to compare with it")
+    if compiled:
+        ways["compiled"] = lambda: plain(s, every, lambda s: torch.compile(module(s)))
+    wall: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way, run in ways.items():
+            began = time.perf_counter()
+            run()
+            wall[way].append(time.perf_counter() - began)
+    sequences = s.batch * s.steps * len(every)
+    best = statistics.median(wall["ours"])
+    print(f"{name}: {len(every)} members, {s.steps} steps of {s.member_tokens} tokens each")
+    for way in ways:
+        seconds = statistics.median(wall[way])
+        print(
+            f"  {way:9s} {sequences / seconds:9.0f} sequences/s   {seconds:7.2f} s   "
+            f"ours is {seconds / best:5.2f} times faster"
+        )
+    peak = gemm_peak()
+    share = flops(s) * sequences / best / peak
+    print(f"  GEMM peak {peak / 1e9:.0f} GFLOP/s on all cores; ours reaches {100 * share:.1f} %")
+
+
+def flops(s) -> float:
+    """Of the matrix products for one sequence, forward and backward; the last layer's shortened."""
+    T, e, n = s.sizes.tokens, s.embd, s.n
+    whole = 24 * T * e * e + 4 * T * T * e
+    last = 4 * T * e * e + 20 * n * e * e + 4 * n * T * e
+    return 3.0 * ((s.layers - 1) * whole + last + 2 * T * s.sizes.inputs * e + 2 * n * e)
+
+
+def gemm_peak() -> float:
+    import torch
+
+    a = torch.randn(1024, 1024)
+    rates = []
+    for _ in range(8):
+        began = time.perf_counter()
+        a @ a
+        rates.append(2 * 1024**3 / (time.perf_counter() - began))
+    return max(rates)
+
+
+def ours(s, every) -> None:
+    """The members through `trainer.train`, as a run of the command has it."""
+    import tempfile
+    from pathlib import Path
+
+    from toolbox.core.run import Run
+    from toolbox.core.spec import load_command
+    from toolbox.studies.icl.trainer import train
+
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(
+            study="icl", command="plateau", spec=load_command("icl", "plateau"), seed=0,
+            repeats=REPEATS, asked_device="cpu", force=True, quiet=True, folder=Path(folder),
+            checkpoint_path=Path(folder) / "none", say=print,
+            manifest={"machine": {"threads": len(os.sched_getaffinity(0))}},
+        )  # fmt: skip
+        train(run, s, every)
+
+
+def module(s):
+    """The network as torch modules, predictions at every position."""
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            e = s.embd
+            self.norm1, self.norm2 = nn.LayerNorm(e), nn.LayerNorm(e)
+            self.qkv, self.mix = nn.Linear(e, 3 * e), nn.Linear(e, e)
+            self.up, self.down = nn.Linear(e, 4 * e), nn.Linear(4 * e, e)
+
+        def forward(self, x):
+            q, k, v = self.qkv(self.norm1(x)).split(s.embd, dim=2)
+            q, k, v = (
+                y.unflatten(2, (s.heads, s.embd // s.heads)).transpose(1, 2) for y in (q, k, v)
+            )
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + self.mix(mixed.transpose(1, 2).flatten(2))
+            return x + self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.read_in, self.read_out = nn.Linear(s.sizes.inputs, s.embd), nn.Linear(s.embd, 1)
+            self.positions = nn.Parameter(s.init_std * torch.randn(s.sizes.tokens, s.embd))
+            self.blocks = nn.Sequential(*(Block() for _ in range(s.layers)))
+            self.norm = nn.LayerNorm(s.embd)
+
+        def forward(self, tokens):
+            x = self.blocks(self.read_in(tokens) + self.positions)
+            return self.read_out(self.norm(x))[:, ::2, 0]
+
+    return Network()
+
+
+def gpt2(s):
+    """The official code's network: GPT2Model between a linear read-in and read-out."""
+    from torch import nn
+    from transformers import GPT2Config, GPT2Model
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            config = GPT2Config(
+                n_positions=s.sizes.tokens, n_embd=s.embd, n_layer=s.layers, n_head=s.heads,
+                resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, use_cache=False,
+                initializer_range=s.init_std,
+            )  # fmt: skip
+            self.read_in, self.read_out = nn.Linear(s.sizes.inputs, s.embd), nn.Linear(s.embd, 1)
+            self.backbone = GPT2Model(config)
+
+        def forward(self, tokens):
+            out = self.backbone(inputs_embeds=self.read_in(tokens)).last_hidden_state
+            return self.read_out(out)[:, ::2, 0]
+
+    return Network()
+
+
+def plain(s, every, build) -> None:
+    """One model after another, one step after another."""
+    import torch
+    from torch.nn import functional as F
+
+    from toolbox.studies.icl.prompts import Prompts, tokens_of
+
+    for member in every:
+        torch.manual_seed(member.repeat)
+        network, prompts = build(s), Prompts(s, member, 0)
+        adam = torch.optim.Adam(network.parameters(), lr=member.arm.lr)
+        weight = (prompts.copies / prompts.optimum).float()
+        for _ in range(s.steps):
+            block = prompts.block(1)
+            x, y, share = block.x[0], block.y[0], block.share[0].float()
+            each = F.softplus(-y * network(tokens_of(x, y, s.token))).mean(dim=1)
+            loss = (each @ share * weight).sum()
+            loss.item()  # every loop logs it
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+
+
+def by_tokens() -> None:
+    """Milliseconds of a member's step, by tokens per member and members in the ensemble."""
+    import torch
+
+    from toolbox.studies.icl.ensemble import BLOCK, Ensemble
+
+    torch.set_num_threads(1)
+    every = members()
+    print("tokens width     E=1     E=3     E=6    E=12   plain    gpt2")
+    for n, batch, embd in (
+        (8, 8, 16), (8, 16, 32), (16, 16, 32), (16, 32, 32), (16, 64, 32), (16, 64, 64),
+        (16, 256, 32),
+    ):  # fmt: skip
+        s = setting(10**6, n=n, batch=batch, embd=embd)
+        row = []
+        for size in (1, 3, 6, 12):
+            ensemble = Ensemble(s, every[:size], 0)
+            ensemble.block()
+            times = []
+            for _ in range(3):
+                began = time.process_time()
+                ensemble.block()
+                times.append(time.process_time() - began)
+            row.append(1e3 * min(times) / BLOCK / size)
+        for build in (module, gpt2):
+            short = dataclasses.replace(s, steps=BLOCK)
+            try:
+                plain(short, every[:1], build)
+                began = time.process_time()
+                plain(short, every[:1], build)
+                row.append(1e3 * (time.process_time() - began) / BLOCK)
+            except ImportError:
+                row.append(float("nan"))
+        print(f"{s.member_tokens:6d} {embd:5d} " + " ".join(f"{value:7.2f}" for value in row))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""`icl ncl`: the optima without context that losses are divided by, exact, drawn and official."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from toolbox.core.errors import UsageError
+from toolbox.core.run import Run
+
+from . import no_context, tasks
+from .trainer import one_thread
+
+LENGTH = 2
+"""Examples of a prompt; no optimum depends on it."""
+
+
+def rows_of(names: Sequence[str], dims: Sequence[int]) -> list[tuple[str, int]]:
+    """(task, d) for `all` tasks where they exist, or for the named ones.
+
+    Errors: `UsageError` for a named task that does not exist at one of the d.
+    """
+    if tuple(names) == ("all",):
+        return [(name, d) for d in dims for name in tasks.names() if d >= _smallest(name)]
+    for d in dims:
+        for name in names:
+            tasks.check(name, d, LENGTH)
+    return [(name, d) for d in dims for name in names]
+
+
+def mix_dims(mix: Sequence[str], dims: Sequence[int]) -> list[int]:
+    """The d at which all tasks of a mix exist.
+
+    Errors: `UsageError` for an unknown task, for a retrieval, and where there is no such d.
+    """
+    for name in mix:
+        tasks.check(name, max(dims), LENGTH, "--mix")
+        if tasks.base(name).endswith("-retrieval"):
+            raise UsageError(
+                f"--mix {name}: what a network knows without context there depends on the keys; "
+                "leave it out"
+            )
+    return [d for d in dims if all(d >= _smallest(name) for name in mix)]
+
+
+def _smallest(name: str) -> int:
+    return tasks.SMALLEST_D.get(tasks.base(name), 1)
+
+
+def ncl(
+    run: Run, *, names: Sequence[str], mix: Sequence[str], d: Sequence[int], inputs: int,
+    functions: int,
+) -> None:  # fmt: skip
+    """Table `ncl`, a row per task and dimension, and `mix`, where plateaus stand in a mix."""
+    rows, together = rows_of(names, d), mix_dims(mix, d)
+    start = run.restore() or 0
+    total = run.repeats * len(rows)
+    with one_thread(), run.progress(total, "optima", start) as progress:
+        for index in range(start, total):
+            run.checkpoint(lambda: index)
+            repeat, row = divmod(index, len(rows))
+            name, dim = rows[row]
+            exact = no_context.optimum(name, dim, LENGTH)
+            stream = run.torch_generator(repeat, "ncl", name, dim)
+            drawn = no_context.monte_carlo(name, dim, LENGTH, inputs, functions, stream)
+            error = drawn.standard_error
+            official = repo(name, dim)
+            run.write(
+                "ncl",
+                {
+                    "task": [name], "d": dim, "boolean": tasks.is_boolean(name),
+                    "exact": exact.value, "method": exact.method,
+                    "monte_carlo": drawn.value, "standard_error": error,
+                    "deviation": (drawn.value - exact.value) / error if error else math.nan,
+                    "repo": official, "repo_over_exact": official / exact.value,
+                },
+                repeat,
+            )  # fmt: skip
+            progress.update(1)
+    for repeat in range(run.repeats):
+        for dim in together:
+            levels = no_context.plateaus(mix, dim, LENGTH)
+            rows_of_mix = {"mix": "+".join(mix), "task": list(mix), "d": dim, "plateau": levels}
+            run.write("mix", rows_of_mix, repeat)
+
+
+def repo(name: str, d: int) -> float:
+    """What the official code divides by; NaN where it has nothing, or is not known to."""
+    if tasks.base(name) in (*tasks.CONTROLS, "boolean-retrieval"):
+        return math.nan
+    try:
+        return no_context.optimum(name, d, LENGTH, "repo").value
+    except UsageError:
+        return math.nan

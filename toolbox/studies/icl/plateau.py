@@ -1,0 +1,152 @@
+"""`icl plateau`: each task alone, all together at equal total batch, and the duplicates control."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from toolbox.core.errors import UsageError
+from toolbox.core.run import Run
+
+from . import results
+from .metrics import ratio
+from .plan import Arm, Member, Setting, check_tasks, chosen, rates
+from .trainer import train
+
+
+def arms(
+    names: tuple[str, ...], watch: tuple[str, ...], lrs: Sequence[float], duplicates: bool
+) -> list[Arm]:
+    """What is trained in every replicate; what tends to take long comes first."""
+    found = []
+    for lr in lrs:
+        alone = [Arm(task, "alone", (task,), lr, (task,)) for task in watch]
+        found.append(alone[0])
+        if len(names) > 1:
+            if duplicates:
+                copies, name = (watch[0],) * len(names), f"{watch[0]} x{len(names)}"
+                found.append(Arm(name, "duplicates", copies, lr, watch[:1]))
+            found.append(Arm("+".join(names), "together", names, lr, watch))
+        found += alone[1:]
+    return found
+
+
+def plateau(
+    run: Run,
+    *,
+    tasks: Sequence[str],
+    watch: Sequence[str],
+    duplicates: bool,
+    lr: float,
+    lr_sweep: Sequence[float],
+    setting: Setting,
+) -> None:
+    """Tables curve, escape, ratio and best."""
+    names = chosen(tasks)
+    watched = names if tuple(watch) == ("all",) else tuple(watch)
+    setting.check(run)
+    check_tasks(names, setting)
+    for name in watched:
+        if name not in names:
+            raise UsageError(f"--watch {name}: is not among the tasks {', '.join(names)}")
+    lrs = rates(lr, lr_sweep)
+    plan = arms(names, watched, lrs, duplicates)
+    members = [Member(arm, repeat) for arm in plan for repeat in range(run.repeats)]
+    saved = run.restore()
+    if saved is None:
+        run.say(f"tasks: {', '.join(names)} (--tasks takes a number or names)")
+        if setting.token == "pair":
+            run.say("pair tokens are a stand-in, not the paper's: one token per example")
+    outcomes = train(run, setting, members, saved=saved)
+    table = results.write(run, members, outcomes)
+    ratios, best = [], []
+    for repeat in range(run.repeats):
+        mine = table[table["repeat"] == repeat]
+        ratios.append(compare(mine, watched, lrs, lr))
+        best.append(own_best(mine, watched))
+        run.write("ratio", ratios[-1], repeat)
+        run.write("best", best[-1], repeat)
+    results.end_if_diverged(members, outcomes)
+    for line in summary(table, pd.concat(ratios), pd.concat(best)):
+        run.say(line)
+
+
+def compare(
+    table: pd.DataFrame, watched: Sequence[str], lrs: Sequence[float], main: float
+) -> pd.DataFrame:
+    """One replicate: every task's escape alone over that in the mix, at one learning rate each.
+
+    table : rows of the table `escape`
+    """
+    rows = []
+    for lr in lrs:
+        for task in watched:
+            own = table[(table["lr"] == lr) & (table["task"] == task)]
+            alone, mix, copies = (
+                own[own["arm"] == kind] for kind in ("alone", "together", "duplicates")
+            )
+            gain, control = ratio(alone, mix), ratio(copies, alone)
+            over = ratio(copies, mix)
+            rows.append(
+                {
+                    "task": task, "lr": lr, "main": lr == main, "first": task == watched[0],
+                    "ratio": gain.value, "bound": gain.bound,
+                    "duplicates_over_alone": control.value, "duplicates_bound": control.bound,
+                    "duplicates_over_together": over.value,
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def own_best(table: pd.DataFrame, watched: Sequence[str]) -> pd.DataFrame:
+    """One replicate: the same ratio with either side at the learning rate that is best for it."""
+    rows = []
+    for task in watched:
+        found = {}
+        for kind in ("alone", "together"):
+            own = table[(table["task"] == task) & (table["arm"] == kind)]
+            late = own["steps_run"].where(own["censored"], own["escape_step"]).astype(float)
+            # A censored run is later than any that escaped.
+            order = late + own["censored"] * 1e12
+            found[kind] = own.loc[[order.idxmin()]] if len(own) else own
+        gain = ratio(found["alone"], found["together"])
+        rows.append(
+            {
+                "task": task, "first": task == watched[0], "rates": table["lr"].nunique(),
+                **{
+                    f"lr_{kind}": float(own["lr"].iloc[0]) if len(own) else float("nan")
+                    for kind, own in found.items()
+                },
+                "ratio": gain.value, "bound": gain.bound,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def summary(table: pd.DataFrame, ratios: pd.DataFrame, best: pd.DataFrame) -> list[str]:
+    """Medians over the replicates and the ratio of each, for the screen."""
+    width = max(len(task) for task in ratios["task"])
+    lines = ["median step at which the plateau is left, and alone / together for each seed:"]
+    for (lr, task), rows in ratios.groupby(["lr", "task"], sort=False):
+        own = table[(table["lr"] == lr) & (table["task"] == task)]
+        parts = [
+            f"{kind} {results.median_text(own[own['arm'] == kind])}"
+            for kind in ("alone", "together", "duplicates")
+            if (own["arm"] == kind).any()
+        ]
+        shown = f"; {ratio_text(rows)}" if len(parts) > 1 else ""
+        lines.append(f"  {task!s:{width}s} lr {lr:g}: {', '.join(parts)}{shown}")
+    for task, rows in best[best["rates"] > 1].groupby("task", sort=False):
+        lines.append(f"  {task!s:{width}s} each side at its own best lr: {ratio_text(rows)}")
+    return lines
+
+
+def ratio_text(rows: pd.DataFrame) -> str:
+    """'ratio 2.1, >= 1.8, ?': one for each replicate."""
+    sign = {"exact": "", "at least": ">= ", "at most": "<= "}
+    shown = [
+        f"{sign[bound]}{value:.2g}" if bound in sign else "?"
+        for value, bound in zip(rows["ratio"], rows["bound"], strict=True)
+    ]
+    return "ratio " + ", ".join(shown)

@@ -1,0 +1,111 @@
+"""From outcomes of members to rows of tables, and to the lines a run ends with."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from toolbox.core.errors import Diverged
+from toolbox.core.run import Run
+
+from .escape import NEVER
+from .plan import Member
+from .trainer import Outcome
+
+
+def curve(member: Member, outcome: Outcome) -> pd.DataFrame:
+    """The recorded losses of every task of a member, averages since the record before."""
+    arm, rows, parts = member.arm, outcome["rows"], []
+    for slot, task in enumerate(arm.slots):
+        step = rows[:, 0, slot].astype(int)
+        escape = int(outcome["escape"][slot])
+        reached = (step >= escape) & (escape != NEVER)
+        parts.append(
+            pd.DataFrame(
+                {
+                    **names(member, task),
+                    "watched": task in arm.watch,
+                    "step": step,
+                    "loss": rows[:, 1, slot] * outcome["optimum"][slot],
+                    "loss_norm": rows[:, 1, slot],
+                    "last_loss_norm": rows[:, 2, slot],
+                    "last_accuracy": rows[:, 3, slot],
+                    "at_escape": reached & (np.cumsum(reached) == 1),
+                }
+            )
+        )
+    frame = pd.concat(parts, ignore_index=True)
+    # A sign is nothing that a continuous task predicts.
+    boolean = dict(zip(arm.slots, outcome["boolean"], strict=True))
+    frame.loc[~frame["task"].map(boolean).astype(bool), "last_accuracy"] = math.nan
+    return frame
+
+
+def escapes(member: Member, outcome: Outcome) -> pd.DataFrame:
+    """One row per task: when it left its plateau, or that it did not."""
+    arm = member.arm
+    step, complete = (np.asarray(outcome[name]) for name in ("escape", "complete"))
+    return pd.DataFrame(
+        [
+            {
+                **names(member, task),
+                "watched": task in arm.watch,
+                "escape_step": pd.NA if step[slot] == NEVER else int(step[slot]),
+                "censored": bool(step[slot] == NEVER),
+                "complete_step": pd.NA if complete[slot] == NEVER else int(complete[slot]),
+                "steps_run": outcome["steps"],
+                "sequences": int(outcome["seen"][slot]),
+            }
+            for slot, task in enumerate(arm.slots)
+        ]
+    )
+
+
+def names(member: Member, task: str) -> dict[str, Any]:
+    """The columns that tell what was trained."""
+    arm = member.arm
+    return {
+        "repeat": member.repeat, "arm": arm.kind, "mix": arm.name, "k": len(arm.tasks),
+        "task": task, "lr": arm.lr,
+    }  # fmt: skip
+
+
+def write(run: Run, members: Sequence[Member], outcomes: Sequence[Outcome]) -> pd.DataFrame:
+    """Write the tables `curve` and `escape`. Returns the latter."""
+    tables = []
+    for member, outcome in zip(members, outcomes, strict=True):
+        if len(outcome["rows"]):
+            run.write("curve", curve(member, outcome))
+        tables.append(escapes(member, outcome))
+        run.write("escape", tables[-1])
+    return pd.concat(tables, ignore_index=True)
+
+
+def end_if_diverged(members: Sequence[Member], outcomes: Sequence[Outcome]) -> None:
+    """Say which member met a loss that is no number, after all rows were written.
+
+    Errors: `Diverged`.
+    """
+    for member, outcome in zip(members, outcomes, strict=True):
+        if outcome["diverged"] != NEVER:
+            raise Diverged(
+                f"the loss of {member.arm.name} at learning rate {member.arm.lr:g} is not finite "
+                f"at step {outcome['diverged']}; the rows before it are kept"
+            )
+
+
+def median_text(rows: pd.DataFrame) -> str:
+    """'1132 (3 of 3)': the median escape step over replicates, censored ones counted as later."""
+    late = rows["escape_step"].astype("Float64").fillna(math.inf)
+    steps = [float(step) for step in late]
+    if not steps:
+        return "-"
+    middle, out = statistics.median(steps), sum(map(math.isfinite, steps))
+    least = int(rows["steps_run"].min())
+    shown = f"{middle:.0f}" if math.isfinite(middle) else f"> {least}"
+    return f"{shown} ({out} of {len(steps)} seeds)" if len(steps) > 1 else shown
