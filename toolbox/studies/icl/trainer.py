@@ -13,6 +13,7 @@ import multiprocessing
 import multiprocessing.connection
 import pickle
 import signal
+import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -264,6 +265,7 @@ def _serve(pipe: Any) -> None:
             except (EOFError, ConnectionResetError):
                 return
             except Exception as error:
+                traceback.print_exc()  # the parent's message is one line; a bug needs the place
                 _send(pipe, ("error", f"{type(error).__name__}: {error}"))
                 return
 

@@ -27,7 +27,7 @@ def transfer(run: Run, *, source: str, target: str, lr: float, setting: Setting)
     first = [Member(of_source, repeat, keep=True) for repeat in repeats]
     saved = run.restore()
     if saved is not None and saved["before"] is not None:
-        sources, saved = saved["before"], saved
+        sources = saved["before"]
     else:
         early = dataclasses.replace(setting, until="escape")
         sources, saved = train(run, early, first, f"{source} alone, member-steps", saved), None

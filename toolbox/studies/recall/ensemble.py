@@ -8,6 +8,7 @@ close ranks, so a replicate's numbers do not depend on how many follow it.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ def threads_for(numbers: int) -> Iterator[None]:
         torch.set_num_threads(allowed)
 
 
-class Ensemble:
+class Ensemble(ABC):
     """E networks with the parameters of each in one row of `flat`, (E, P).
 
     A model says in `pieces` what the step trains on and in `logits` what it computes.
@@ -68,21 +69,21 @@ class Ensemble:
             for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
         }
 
+    @abstractmethod
     def pieces(self) -> list[tuple[Any, Tensor]]:
         """The batch of the next step: inputs and labels (B,), cut where it would fill memory."""
-        raise NotImplementedError
 
+    @abstractmethod
     def logits(self, inputs: Any) -> Tensor:
         """(E, B, answers)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def largest(self) -> int:
         """Numbers in the largest tensor of one member's step."""
-        raise NotImplementedError
 
+    @abstractmethod
     def accuracy(self) -> np.ndarray:
         """The accuracy by which a trial is judged, (E,)."""
-        raise NotImplementedError
 
     def step(self) -> None:
         """One step of Adam on the cross entropy, its mean over the batch."""
