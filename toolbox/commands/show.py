@@ -86,6 +86,10 @@ def _provenance(manifest: dict[str, Any]) -> dict[str, str]:
         "times": f"{manifest['started']} to {manifest.get('ended', '')}, "
         f"{manifest.get('wall_seconds', 0)} s wall, {manifest.get('cpu_seconds', 0)} s CPU",
         "peak memory": f"{manifest.get('peak_memory_bytes', 0) / 1e6:.0f} MB",
+        "workers": ", ".join(
+            f"{worker['cpu_seconds']} s CPU and {worker['peak_memory_bytes'] / 1e6:.0f} MB"
+            for worker in manifest.get("workers", [])
+        ),
         "resumed from": ", ".join(manifest["resumed"]),
         "scheduler": " ".join(f"{k}={v}" for k, v in (manifest["scheduler"] or {}).items()),
     }

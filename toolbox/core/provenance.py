@@ -64,16 +64,26 @@ def begin(argv: list[str], threads: int) -> dict[str, Any]:
 
 def end(wall_seconds: float) -> dict[str, Any]:
     """What is known when a run ends."""
+    return {
+        "ended": now(),
+        "wall_seconds": round(wall_seconds, 3),
+        **usage(),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "device": _accelerator(),
+    }
+
+
+def usage() -> dict[str, Any]:
+    """Processor time and largest memory of this process so far.
+
+    A run that computes in processes of its own puts theirs into its manifest, as `workers`.
+    """
     own = resource.getrusage(resource.RUSAGE_SELF)
     # Linux counts in kilobytes, macOS in bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     return {
-        "ended": now(),
-        "wall_seconds": round(wall_seconds, 3),
         "cpu_seconds": round(own.ru_utime + own.ru_stime, 3),
         "peak_memory_bytes": own.ru_maxrss * unit,
-        "versions": {"python": platform.python_version(), **_versions()},
-        "device": _accelerator(),
     }
 
 

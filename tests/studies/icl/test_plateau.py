@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -225,6 +226,10 @@ def test_a_process_for_each_core_gives_the_bytes_of_one_alone(cli, tmp_path, mon
         out = tmp_path / threads
         assert cli("icl", "plateau", *flags, "--threads", threads, "--out", str(out)).code == 0
     assert files(tmp_path / "1") == files(tmp_path / "2")
+    (manifest,) = (tmp_path / "2").rglob("run.json")
+    workers = json.loads(manifest.read_text())["workers"]
+    assert len(workers) == 2
+    assert all(each["cpu_seconds"] > 0 and each["peak_memory_bytes"] > 10**7 for each in workers)
 
 
 def test_small_models_are_stacked_by_replicate_and_large_ones_train_apart():

@@ -8,7 +8,7 @@ its replicate alone (see `trainer`), and so do a member's bytes.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import model
+from . import by_hand, model
 from .escape import NEVER, Track
 from .plan import Member, Setting
 from .prompts import Prompts, stream, tokens_of
@@ -26,6 +26,8 @@ BLOCK = 20
 ALIGN = 16
 """Every parameter begins at a multiple of 64 bytes, for speed."""
 BETAS, EPS = (0.9, 0.999), 1e-8
+BY_HAND_TOKENS = 128
+"""Tokens of a prompt up to which gradients by hand are the faster ones on a CPU."""
 
 
 class Ensemble:
@@ -99,13 +101,12 @@ class Ensemble:
             self.optimum = padded([each.optimum for each in own], 1)
             self.copies = padded([each.copies for each in own], 0)
             self.boolean = padded([each.boolean for each in own], 0)
-            self.kinds = {bool(kind) for each in own for kind in each.boolean}
             self.rates = self._rates([self.members[i].arm.lr for i in self.alive])
 
-    def _rates(self, rates: list[float]) -> Tensor | float:
+    def _rates(self, rates: list[float]) -> Tensor:
         """One number where all are alike, else a rate for every entry of the flat buffers."""
         if len(set(rates)) == 1:
-            return rates[0]
+            return torch.tensor(rates[0], dtype=self.dtype, device=self.device)
         of = torch.zeros_like(self.flat)
         each = torch.tensor(rates, dtype=self.dtype, device=self.device)
         at = 0
@@ -122,13 +123,12 @@ class Ensemble:
 
     # ------------------------------------------------------------------------------- training
 
-    def losses(self, x: Tensor, y: Tensor, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Normalised loss, the same at the last position, and accuracy there: (E, K) each.
-
-        x : (E, B, n, d), y : (E, B, n), share : (E, B, K), see `prompts.Block`
-        """
+    def predictions(self, tokens: Tensor) -> tuple[Tensor, Callable[[Tensor], None]]:
+        """What the members predict, (E, B, n), and a function that takes the gradient of that and
+        leaves the parameters' in `grad`; tokens : (E, B, T, inputs)."""
         s = self.setting
-        tokens = tokens_of(x, y, s.token)
+        if s.model == "gpt" and self.device == "cpu" and s.sizes.tokens <= BY_HAND_TOKENS:
+            return by_hand.forward(self.views[0], self.views[-1], tokens, s.sizes, s.read)
         cast = (
             torch.autocast(self.device.partition(":")[0], torch.bfloat16)
             if s.precision == "bfloat16"
@@ -137,43 +137,36 @@ class Ensemble:
         with cast:
             out = model.forward(s.model, self.parameters, tokens, s.sizes, s.read)
         out = out.to(self.dtype)
-        if self.kinds == {True}:
-            each = F.softplus(-y * out)
-        elif self.kinds == {False}:
-            each = (out - y).square()
-        else:
-            logistic = (share * self.boolean[:, None]).sum(dim=2, keepdim=True) > 0
-            each = torch.where(logistic, F.softplus(-y * out), (out - y).square())
-        parts = torch.stack(
-            [each[..., -1].detach(), ((y * out)[..., -1].detach() > 0).to(each.dtype)], dim=2
-        )
-        by_task = share.transpose(1, 2)
-        loss = torch.bmm(by_task, each.mean(dim=2, keepdim=True))[..., 0]
-        last, accuracy = torch.bmm(by_task, parts).unbind(dim=2)
-        return loss / self.optimum, last / self.optimum, accuracy
-
-    def step(self, x: Tensor, y: Tensor, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """One step of every member. Returns what `losses` does."""
-        loss, last, accuracy = self.losses(x, y, share)
         self.grad.zero_()
-        (loss * self.copies).sum().backward()  # type: ignore[no-untyped-call]
-        with torch.no_grad():
-            self.update()
-        return loss.detach(), last, accuracy
+        return out.detach(), out.backward
+
+    def step(self, tokens: Tensor, y: Tensor, weight: Tensor, logistic: Tensor) -> Tensor:
+        """One step of every member. Returns the predictions before it, (E, B, n).
+
+        tokens : (E, B, T, inputs), y : (E, B, n)
+        weight : (E, B, 1), of an example of the prompt in the loss of its member
+        logistic : (E, B, 1), whether the labels of the prompt are signs
+        """
+        out, back = self.predictions(tokens)
+        back(weight * slopes(y, out, logistic))
+        self.update()
+        return out
 
     def update(self) -> None:
         """Adam with bias correction, or plain gradient descent; every member its own rate."""
         s, g = self.setting, self.grad
         self.t += 1
-        rate = self.rates * min(1.0, self.t / s.warmup) if s.warmup else self.rates
+        warm = min(1.0, self.t / s.warmup) if s.warmup else 1.0
         if s.optimizer == "sgd":
-            self.flat.sub_(rate * g)
+            self.flat.addcmul_(g, self.rates, value=-warm)
             return
         m, v = self.moments
         m.lerp_(g, 1 - BETAS[0])
         v.mul_(BETAS[1]).addcmul_(g, g, value=1 - BETAS[1])
-        bottom = v.sqrt().div_((1 - BETAS[1] ** self.t) ** 0.5).add_(EPS)
-        self.flat.sub_(m.div(bottom).mul_(rate / (1 - BETAS[0] ** self.t)))
+        first, second = 1 - BETAS[0] ** self.t, (1 - BETAS[1] ** self.t) ** 0.5
+        # (m / first) / (sqrt(v) / second + EPS), with fewer passes.
+        step = m / v.sqrt().add_(EPS * second)
+        self.flat.addcmul_(step, self.rates, value=-warm * second / first)
 
     def block(self) -> None:
         """The next steps of those alive; members that are decided leave."""
@@ -184,8 +177,17 @@ class Ensemble:
         y = torch.stack([each.y for each in drawn], dim=1).to(self.device, self.dtype)
         shares = [F.pad(each.share, (0, self.K - each.share.shape[2])) for each in drawn]
         share = torch.stack(shares, dim=1).to(self.device, self.dtype)
-        seen = [self.step(x[i], y[i], share[i]) for i in range(steps)]
-        arrays = [torch.stack(part).cpu().double().numpy() for part in zip(*seen, strict=True)]
+        tokens = tokens_of(x, y, s.token)
+        weight = share @ (self.copies / self.optimum)[..., None] / s.n
+        logistic = share @ self.boolean[..., None] > 0
+        of_steps = zip(tokens, y, weight, logistic, strict=True)
+        out = torch.stack([self.step(*each) for each in of_steps])
+        error = errors(y, out, logistic)
+        right = (y * out > 0).to(self.dtype)
+        of_prompts = torch.stack([error.mean(dim=3), error[..., -1], right[..., -1]], dim=3)
+        loss, last, accuracy = (share.mT @ of_prompts).unbind(dim=3)
+        seen = loss / self.optimum, last / self.optimum, accuracy
+        arrays = [each.cpu().double().numpy() for each in seen]
         decided = []
         for row, index in enumerate(self.alive):
             k = len(self.prompts[index].copies)
@@ -261,6 +263,16 @@ class Ensemble:
             }
             for index, (track, each) in enumerate(zip(self.tracks, self.prompts, strict=True))
         ]
+
+
+def errors(y: Tensor, out: Tensor, logistic: Tensor) -> Tensor:
+    """The logistic loss of labels -1 and 1, or the squared error, of every prediction."""
+    return torch.where(logistic, F.softplus(-y * out), (out - y).square())
+
+
+def slopes(y: Tensor, out: Tensor, logistic: Tensor) -> Tensor:
+    """Their derivatives by the prediction."""
+    return torch.where(logistic, -y * torch.sigmoid(-y * out), 2 * (out - y))
 
 
 def _fresh(setting: Setting, member: Member, seed: int) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from toolbox.core import signals
+from toolbox.core import provenance, signals
 from toolbox.core.errors import ToolboxError
 from toolbox.core.run import Run
 
@@ -181,6 +181,7 @@ def _apart(run: Run, work: Work, pending: Sequence[int], jobs: int, state: Any) 
     context.set_forkserver_preload([f"{__package__}.ensemble"])
     busy: dict[Any, int] = {}
     processes = []
+    used: dict[Any, dict[str, Any]] = {}
 
     def give(pipe: Any) -> None:
         if waiting:
@@ -193,7 +194,7 @@ def _apart(run: Run, work: Work, pending: Sequence[int], jobs: int, state: Any) 
     def take(pipe: Any) -> str:
         index = busy[pipe]
         try:
-            what, value = pickle.loads(pipe.recv_bytes())
+            what, value, used[pipe] = pickle.loads(pipe.recv_bytes())
         except (EOFError, ConnectionResetError):
             del busy[pipe]
             if signals.asked() is not None:  # its last known state is in the checkpoint
@@ -235,6 +236,7 @@ def _apart(run: Run, work: Work, pending: Sequence[int], jobs: int, state: Any) 
                 take(pipe)
             yield
     finally:
+        run.manifest["workers"] = [*run.manifest.get("workers", ()), *used.values()]
         for process in processes:
             process.kill()
             process.join()
@@ -266,7 +268,7 @@ def _serve(pipe: Any) -> None:
                 return
             except Exception as error:
                 traceback.print_exc()  # the parent's message is one line; a bug needs the place
-                _send(pipe, ("error", f"{type(error).__name__}: {error}"))
+                _report(pipe, "error", f"{type(error).__name__}: {error}")
                 return
 
 
@@ -275,7 +277,11 @@ def _one(pipe: Any, job: tuple[Any, ...]) -> None:
     while ensemble.alive:
         while pipe.poll():
             pickle.loads(pipe.recv_bytes())  # "state" is all that is asked while one computes
-            _send(pipe, ("state", ensemble.state()))
+            _report(pipe, "state", ensemble.state())
         ensemble.block()
-        _send(pipe, ("at", _progress(ensemble)))
-    _send(pipe, ("done", ensemble.outcomes()))
+        _report(pipe, "at", _progress(ensemble))
+    _report(pipe, "done", ensemble.outcomes())
+
+
+def _report(pipe: Any, what: str, value: Any) -> None:
+    _send(pipe, (what, value, provenance.usage()))
