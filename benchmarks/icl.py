@@ -2,22 +2,25 @@
 
 Run it as
 
-    python benchmarks/icl.py [--steps 100] [--rounds 3] [--compile] [--tokens]
+    python benchmarks/icl.py [--only smoke|small] [--steps 4000] [--rounds 1] [--compile] [--tokens]
 
-from the repository. Each way trains the members of one call of `icl plateau --tasks 3` (each task
-alone, all together, the duplicates control; 3 seeds; no early end) in this one process, in turns.
-Printed is the median over rounds of sequences per second, and how many times more ours are:
+from the repository. Each way trains the members of a whole `icl plateau --tasks 4` in turns, each
+member for as many steps as ours takes until it is decided, at most --steps; at `small` that is ten
+minutes on two cores, a quarter of them with --steps 500. Printed is the median over rounds of
+sequences per second, and how many times more ours are:
 
-    ours      the trainer as the command runs it: ensembles or a process per core, as it chooses
+    ours      the trainer as the command runs it: ensembles or a process per core, as it chooses,
+              the start of the processes included
     plain     (a) one torch module and torch.optim.Adam per seed and mix, one after another, with
               torch's default threads; the same prompts, drawn step by step
     gpt2      (b) the same loop with GPT2Model of `transformers` (not a dependency of ours)
-    compiled  with --compile: (a) under torch.compile
+    compiled  with --compile: (a) under torch.compile, the compilation included
 
 and (c) the share of the peak of this machine's matrix product that ours reach. With --tokens it
-prints instead the CPU milliseconds of a member's step on one thread, in ensembles of E and by (a)
-and (b); the constant ENSEMBLE_TOKENS of the trainer comes from there. For (b) install
-`transformers` into the environment that runs this script.
+prints instead the CPU milliseconds of a member's step on one thread, in ensembles of E, with
+gradients by torch instead of by hand, and by (a) and (b); the constants ENSEMBLE_TOKENS of the
+trainer and BY_HAND_TOKENS of the ensemble come from there. For (b) install `transformers` into the
+environment that runs this script.
 """
 
 from __future__ import annotations
@@ -25,78 +28,74 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-import resource
 import statistics
 import time
 from collections.abc import Callable
 
-NAMES = ("parity2", "conjunction", "disjunction")
-REPEATS = 3
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=("smoke", "small"))
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--tokens", action="store_true")
     args = parser.parse_args()
     if args.tokens:
         by_tokens()
         return
-    for name, changes in (
-        ("smoke", {"n": 8, "batch": 8, "embd": 16, "heads": 2, "init_std": 0.07}),
-        ("small", {}),
-    ):
-        compare(name, setting(args.steps, **changes), args.rounds, args.compile)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"largest memory of this process {peak:.0f} MB")
+    tiny = {"n": 8, "batch": 8, "embd": 16, "heads": 2, "init_std": 0.07, "until": "steps"}
+    if args.only != "small":
+        compare("smoke", setting(steps=100, **tiny), members(3), max(3, args.rounds), args.compile)
+    if args.only != "smoke":
+        compare("small", setting(steps=args.steps), members(6), args.rounds, args.compile)
 
 
-def setting(steps: int, **changes):
+def setting(**changes):
     from toolbox.studies.icl.plan import Setting
 
     small = Setting(
         d=3, n=16, batch=64, per_task_batch=False, token="interleave", model="gpt", embd=32,
-        layers=2, heads=4, init_std=0.05, optimizer="adam", warmup=0, steps=steps, threshold=0.8,
-        window=min(100, steps), every=20, until="steps", ncl="exact", precision="float32",
+        layers=2, heads=4, init_std=0.05, optimizer="adam", warmup=0, steps=4000, threshold=0.8,
+        window=100, every=20, until="escape", ncl="exact", precision="float32",
     )  # fmt: skip
     return dataclasses.replace(small, **changes)
 
 
-def members():
-    from toolbox.studies.icl.plan import Member
+def members(repeats: int):
+    """Those of `icl plateau --tasks 4`."""
+    from toolbox.studies.icl.plan import DEFAULT_TASKS, Member
     from toolbox.studies.icl.plateau import arms
 
-    plan = arms(NAMES, NAMES, (3e-3,), True)
-    return [Member(arm, repeat) for arm in plan for repeat in range(REPEATS)]
+    plan = arms(DEFAULT_TASKS, DEFAULT_TASKS, (3e-3,), True)
+    return [Member(arm, repeat) for arm in plan for repeat in range(repeats)]
 
 
-def compare(name: str, s, rounds: int, compiled: bool) -> None:
+def compare(name: str, s, every, rounds: int, compiled: bool) -> None:
     import torch
 
-    every = members()
+    steps: list[int] = []
     ways: dict[str, Callable[[], None]] = {
-        "ours": lambda: ours(s, every),
-        "plain": lambda: plain(s, every, module),
+        "ours": lambda: steps.__setitem__(slice(None), ours(s, every)),
+        "plain": lambda: plain(s, every, steps, module),
     }
     try:
         import transformers  # noqa: F401
 
-        ways["gpt2"] = lambda: plain(s, every, gpt2)
+        ways["gpt2"] = lambda: plain(s, every, steps, gpt2)
     except ImportError:
         print("gpt2: not measured; `pip install transformers` here to compare with it")
     if compiled:
-        ways["compiled"] = lambda: plain(s, every, lambda s: torch.compile(module(s)))
+        ways["compiled"] = lambda: plain(s, every, steps, lambda s: torch.compile(module(s)))
     wall: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(rounds):
         for way, run in ways.items():
             began = time.perf_counter()
             run()
             wall[way].append(time.perf_counter() - began)
-    sequences = s.batch * s.steps * len(every)
+    sequences = s.batch * sum(steps)
     best = statistics.median(wall["ours"])
-    print(f"{name}: {len(every)} members, {s.steps} steps of {s.member_tokens} tokens each")
+    print(f"{name}: {len(every)} members, {sum(steps)} steps of {s.member_tokens} tokens")
     for way in ways:
         seconds = statistics.median(wall[way])
         print(
@@ -128,8 +127,8 @@ def gemm_peak() -> float:
     return max(rates)
 
 
-def ours(s, every) -> None:
-    """The members through `trainer.train`, as a run of the command has it."""
+def ours(s, every) -> list[int]:
+    """The members through `trainer.train`, as a run of the command has it. Returns their steps."""
     import tempfile
     from pathlib import Path
 
@@ -140,11 +139,11 @@ def ours(s, every) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = Run(
             study="icl", command="plateau", spec=load_command("icl", "plateau"), seed=0,
-            repeats=REPEATS, asked_device="cpu", force=True, quiet=True, folder=Path(folder),
+            repeats=1, asked_device="cpu", force=True, quiet=True, folder=Path(folder),
             checkpoint_path=Path(folder) / "none", say=print,
             manifest={"machine": {"threads": len(os.sched_getaffinity(0))}},
         )  # fmt: skip
-        train(run, s, every)
+        return [outcome["steps"] for outcome in train(run, s, every)]
 
 
 def module(s):
@@ -208,19 +207,19 @@ def gpt2(s):
     return Network()
 
 
-def plain(s, every, build) -> None:
+def plain(s, every, steps, build) -> None:
     """One model after another, one step after another."""
     import torch
     from torch.nn import functional as F
 
     from toolbox.studies.icl.prompts import Prompts, tokens_of
 
-    for member in every:
+    for member, count in zip(every, steps, strict=True):
         torch.manual_seed(member.repeat)
         network, prompts = build(s), Prompts(s, member, 0)
         adam = torch.optim.Adam(network.parameters(), lr=member.arm.lr)
         weight = (prompts.copies / prompts.optimum).float()
-        for _ in range(s.steps):
+        for _ in range(count):
             block = prompts.block(1)
             x, y, share = block.x[0], block.y[0], block.share[0].float()
             each = F.softplus(-y * network(tokens_of(x, y, s.token))).mean(dim=1)
@@ -232,39 +231,47 @@ def plain(s, every, build) -> None:
 
 
 def by_tokens() -> None:
-    """Milliseconds of a member's step, by tokens per member and members in the ensemble."""
+    """Milliseconds of a member's step: by tokens per member, members in the ensemble and way."""
     import torch
 
-    from toolbox.studies.icl.ensemble import BLOCK, Ensemble
+    from toolbox.studies.icl import ensemble
 
     torch.set_num_threads(1)
-    every = members()
-    print("tokens width     E=1     E=3     E=6    E=12   plain    gpt2")
+    every = members(2)
+    longest = ensemble.BY_HAND_TOKENS
+
+    def ours(s, size: int) -> float:
+        stack = ensemble.Ensemble(s, every[:size], 0)
+        stack.block()
+        return min(cpu(stack.block) for _ in range(3)) / size
+
+    def theirs(s, build) -> float:
+        try:
+            plain(s, every[:1], [ensemble.BLOCK], build)
+            return cpu(lambda: plain(s, every[:1], [ensemble.BLOCK], build))
+        except ImportError:
+            return float("nan")
+
+    def cpu(act: Callable[[], None]) -> float:
+        began = time.process_time()
+        act()
+        return 1e3 * (time.process_time() - began) / ensemble.BLOCK
+
+    print(
+        "tokens: prompts x positions width     E=1     E=3     E=6    E=12   torch   plain    gpt2"
+    )
     for n, batch, embd in (
         (8, 8, 16), (8, 16, 32), (16, 16, 32), (16, 32, 32), (16, 64, 32), (16, 64, 64),
-        (16, 256, 32),
+        (16, 256, 32), (64, 16, 32), (128, 8, 32),
     ):  # fmt: skip
-        s = setting(10**6, n=n, batch=batch, embd=embd)
-        row = []
-        for size in (1, 3, 6, 12):
-            ensemble = Ensemble(s, every[:size], 0)
-            ensemble.block()
-            times = []
-            for _ in range(3):
-                began = time.process_time()
-                ensemble.block()
-                times.append(time.process_time() - began)
-            row.append(1e3 * min(times) / BLOCK / size)
-        for build in (module, gpt2):
-            short = dataclasses.replace(s, steps=BLOCK)
-            try:
-                plain(short, every[:1], build)
-                began = time.process_time()
-                plain(short, every[:1], build)
-                row.append(1e3 * (time.process_time() - began) / BLOCK)
-            except ImportError:
-                row.append(float("nan"))
-        print(f"{s.member_tokens:6d} {embd:5d} " + " ".join(f"{value:7.2f}" for value in row))
+        s = setting(steps=10**6, n=n, batch=batch, embd=embd)
+        ensemble.BY_HAND_TOKENS = 10**6
+        row = [ours(s, size) for size in (1, 3, 6, 12)]
+        ensemble.BY_HAND_TOKENS = 0
+        row += [ours(s, 1), theirs(s, module), theirs(s, gpt2)]
+        ensemble.BY_HAND_TOKENS = longest
+        shown = " ".join(f"{value:7.2f}" for value in row)
+        print(f"{s.member_tokens:6d}: {batch:7d} x {2 * n:9d} {embd:5d} {shown}")
 
 
 if __name__ == "__main__":

@@ -206,6 +206,13 @@ def test_highlighted_rows_get_a_marker():
     assert "escape" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
+@pytest.mark.parametrize("step", [7, 1000])
+def test_a_caveat_is_in_the_title_where_a_drawn_row_calls_for_it(step):
+    caveat = {"where": f"step == {step}", "label": "a stand-in"}
+    figure, _ = render(curves(seeds=2), FigureSpec(**LINE, title="All", caveat=caveat))
+    assert (step == 7) == ("All (a stand-in)" in figure.axes[0].get_title(loc="left"))
+
+
 @pytest.mark.parametrize("kind", ["mean", "median"])
 def test_heat_map_cells_are_statistics_over_replicates(kind):
     rng = np.random.default_rng(1)

@@ -67,6 +67,15 @@ class Highlight(_Part):
     _filter = field_validator("where")(_check_filter)
 
 
+class Caveat(_Part):
+    """What the title adds, in brackets, when one of the drawn rows passes the filter `where`."""
+
+    where: Name
+    label: Name
+
+    _filter = field_validator("where")(_check_filter)
+
+
 class FigureSpec(_Part):
     """A declarative plot of one table.
 
@@ -108,6 +117,7 @@ class FigureSpec(_Part):
     ylim: Limits = (None, None)
     vlim: Limits = Field((None, None), description="heat map only: range of the colours")
     highlight: Highlight | None = None
+    caveat: Caveat | None = None
     contours: tuple[FiniteFloat, ...] = Field(
         (), description="heat map only: levels drawn as lines"
     )

@@ -27,7 +27,7 @@ from toolbox.studies.icl.metrics import (
     transfer_total,
 )
 from toolbox.studies.icl.plan import DEFAULT_TASKS, check_tasks, chosen
-from toolbox.studies.icl.plateau import arms, compare, own_best
+from toolbox.studies.icl.plateau import arms, compare, own_best, ratio_text
 from toolbox.studies.icl.table import mixes
 
 from .settings import member, setting
@@ -276,3 +276,13 @@ def test_stopped_while_processes_train_it_resumes_byte_for_byte(tmp_path):
     if code == 75:
         assert start(tmp_path / "cut").wait() == 0
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
+
+
+def test_a_line_has_the_median_ratio_with_its_interval_and_says_what_is_a_bound():
+    six = pd.DataFrame({"ratio": [3.0, 2.0, 8.0, 4.0, 1.0, 5.0], "bound": ["exact"] * 6})
+    six.loc[2, "bound"] = "at least"
+    assert ratio_text(six) == "ratio 3.5 [1, 8]: 3, 2, >= 8, 4, 1, 5"
+    assert ratio_text(six[:3]) == "ratio 3: 3, 2, >= 8"  # too few for an interval
+    assert ratio_text(six[:1]) == "ratio 3"
+    six.loc[1, ["ratio", "bound"]] = [float("nan"), "none"]
+    assert ratio_text(six) == "ratio 3, ?, >= 8, 4, 1, 5"

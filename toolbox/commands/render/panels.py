@@ -132,6 +132,8 @@ def arrange(frame: pd.DataFrame, spec: FigureSpec, columns: Mapping[str, Any]) -
             if spec.where
             else "The table has no rows to draw."
         )
+    if spec.caveat and compile_where(spec.caveat.where).mask(rows).any():
+        spec = spec.model_copy(update={"title": f"{spec.title} ({spec.caveat.label})".strip()})
     data, categories = _tidy(rows, spec, notes)
     present = set(data["hue"].dropna())
     shown = [label for label in order if label in present]

@@ -51,5 +51,5 @@ def controls(
         check_tasks(arm.tasks, setting, "--helpers")
     members = [Member(arm, repeat) for arm in plan for repeat in range(run.repeats)]
     outcomes = train(run, setting, members, saved=run.restore())
-    results.write(run, members, outcomes)
+    results.write(run, members, outcomes, setting.token)
     results.end_if_diverged(members, outcomes)

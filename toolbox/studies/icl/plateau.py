@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
 
+from toolbox.core.claims import interval
 from toolbox.core.errors import UsageError
 from toolbox.core.run import Run
 
@@ -59,7 +61,7 @@ def plateau(
         if setting.token == "pair":
             run.say("pair tokens are a stand-in, not the paper's: one token per example")
     outcomes = train(run, setting, members, saved=saved)
-    table = results.write(run, members, outcomes)
+    table = results.write(run, members, outcomes, setting.token)
     ratios, best = [], []
     for repeat in range(run.repeats):
         mine = table[table["repeat"] == repeat]
@@ -127,7 +129,10 @@ def own_best(table: pd.DataFrame, watched: Sequence[str]) -> pd.DataFrame:
 def summary(table: pd.DataFrame, ratios: pd.DataFrame, best: pd.DataFrame) -> list[str]:
     """Medians over the replicates and the ratio of each, for the screen."""
     width = max(len(task) for task in ratios["task"])
-    lines = ["median step at which the plateau is left, and alone / together for each seed:"]
+    lines = [
+        "median step at which the plateau is left (seeds that left it), and the ratio alone / "
+        "together: median [95 % CI] and each seed's"
+    ]
     for (lr, task), rows in ratios.groupby(["lr", "task"], sort=False):
         own = table[(table["lr"] == lr) & (table["task"] == task)]
         parts = [
@@ -143,10 +148,14 @@ def summary(table: pd.DataFrame, ratios: pd.DataFrame, best: pd.DataFrame) -> li
 
 
 def ratio_text(rows: pd.DataFrame) -> str:
-    """'ratio 2.1, >= 1.8, ?': one for each replicate."""
+    """'ratio 2.9 [2.2, 7.8]: 2.2, >= 7.8, ...': median, its 95 % interval, each replicate's."""
     sign = {"exact": "", "at least": ">= ", "at most": "<= "}
-    shown = [
+    shown = ", ".join(
         f"{sign[bound]}{value:.2g}" if bound in sign else "?"
         for value, bound in zip(rows["ratio"], rows["bound"], strict=True)
-    ]
-    return "ratio " + ", ".join(shown)
+    )
+    if len(rows) == 1 or rows["ratio"].isna().any():
+        return f"ratio {shown}"
+    middle, low, high = interval(list(rows["ratio"]), "median")
+    reach = f" [{low:.2g}, {high:.2g}]" if math.isfinite(low) else ""
+    return f"ratio {middle:.2g}{reach}: {shown}"

@@ -18,7 +18,11 @@ from .plan import Member
 from .trainer import Outcome
 
 
-def curve(member: Member, outcome: Outcome) -> pd.DataFrame:
+TOKENS = {"interleave": "interleave", "pair": "pair (a stand-in)"}
+"""How tables and figures call the tokens."""
+
+
+def curve(member: Member, outcome: Outcome, token: str) -> pd.DataFrame:
     """The recorded losses of every task of a member, averages since the record before."""
     arm, rows, parts = member.arm, outcome["rows"], []
     for slot, task in enumerate(arm.slots):
@@ -28,7 +32,7 @@ def curve(member: Member, outcome: Outcome) -> pd.DataFrame:
         parts.append(
             pd.DataFrame(
                 {
-                    **names(member, task),
+                    **names(member, task, token),
                     "watched": task in arm.watch,
                     "step": step,
                     "loss": rows[:, 1, slot] * outcome["optimum"][slot],
@@ -46,14 +50,14 @@ def curve(member: Member, outcome: Outcome) -> pd.DataFrame:
     return frame
 
 
-def escapes(member: Member, outcome: Outcome) -> pd.DataFrame:
+def escapes(member: Member, outcome: Outcome, token: str) -> pd.DataFrame:
     """One row per task: when it left its plateau, or that it did not."""
     arm = member.arm
     step, complete = (np.asarray(outcome[name]) for name in ("escape", "complete"))
     return pd.DataFrame(
         [
             {
-                **names(member, task),
+                **names(member, task, token),
                 "watched": task in arm.watch,
                 "escape_step": pd.NA if step[slot] == NEVER else int(step[slot]),
                 "censored": bool(step[slot] == NEVER),
@@ -66,22 +70,24 @@ def escapes(member: Member, outcome: Outcome) -> pd.DataFrame:
     )
 
 
-def names(member: Member, task: str) -> dict[str, Any]:
+def names(member: Member, task: str, token: str) -> dict[str, Any]:
     """The columns that tell what was trained."""
     arm = member.arm
     return {
-        "repeat": member.repeat, "arm": arm.kind, "mix": arm.name, "k": len(arm.tasks),
-        "task": task, "lr": arm.lr,
+        "repeat": member.repeat, "token": TOKENS[token], "arm": arm.kind, "mix": arm.name,
+        "k": len(arm.tasks), "task": task, "lr": arm.lr,
     }  # fmt: skip
 
 
-def write(run: Run, members: Sequence[Member], outcomes: Sequence[Outcome]) -> pd.DataFrame:
+def write(
+    run: Run, members: Sequence[Member], outcomes: Sequence[Outcome], token: str
+) -> pd.DataFrame:
     """Write the tables `curve` and `escape`. Returns the latter."""
     tables = []
     for member, outcome in zip(members, outcomes, strict=True):
         if len(outcome["rows"]):
-            run.write("curve", curve(member, outcome))
-        tables.append(escapes(member, outcome))
+            run.write("curve", curve(member, outcome, token))
+        tables.append(escapes(member, outcome, token))
         run.write("escape", tables[-1])
     return pd.concat(tables, ignore_index=True)
 

@@ -40,5 +40,5 @@ def table(run: Run, *, tasks: Sequence[str], mix_index: int, lr: float, setting:
     arms = [Arm("+".join(mix), "mix", mix, lr, mix) for mix in wanted]
     members = [Member(arm, repeat) for arm in arms for repeat in range(run.repeats)]
     outcomes = train(run, setting, members, saved=run.restore())
-    results.write(run, members, outcomes)
+    results.write(run, members, outcomes, setting.token)
     results.end_if_diverged(members, outcomes)

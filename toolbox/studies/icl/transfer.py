@@ -42,5 +42,5 @@ def transfer(run: Run, *, source: str, target: str, lr: float, setting: Setting)
             second.append(Member(after, repeat, start=outcome["parameters"]))
     outcomes = train(run, setting, second, f"{target}, member-steps", saved, before=sources)
     members, outcomes = [*first, *second], [*sources, *outcomes]
-    results.write(run, members, outcomes)
+    results.write(run, members, outcomes, setting.token)
     results.end_if_diverged(members, outcomes)
