@@ -17,7 +17,6 @@ from .escape import NEVER
 from .plan import Member
 from .trainer import Outcome
 
-
 TOKENS = {"interleave": "interleave", "pair": "pair (a stand-in)"}
 """How tables and figures call the tokens."""
 
