@@ -193,6 +193,10 @@ def test_facets_share_axes_and_hold_their_rows():
     assert [set(ax.lines[0].get_ydata()) for ax in figure.axes] == [{1.0}, {2.0}, {10.0}]
     wrapped = plot(pd.concat([curves(steps=2, task=t) for t in range(6)]), **LINE, col="task")
     assert wrapped.shape == (2, 3)
+    one_row = plot(
+        pd.concat([curves(2, task=t, lr=1) for t in range(6)]), **LINE, row="lr", col="task"
+    )
+    assert one_row.shape == (2, 3)
 
 
 def test_highlighted_rows_get_a_marker():

@@ -127,6 +127,13 @@ def test_rows_that_share_everything_are_averaged_out_loud():
     assert not has(plot(frame, **LINE, where="width == 8").notes, "averaged")
 
 
+def test_what_averaged_rows_differ_in_is_a_parameter_by_its_declared_role():
+    frame = pd.concat([curves(lr=0.1, escaped=False), curves(lr=0.2, escaped=True)])
+    roles = {"lr": {"role": "parameter"}, "escaped": {"role": "metric"}}
+    assert has(plot(frame, roles, **LINE).notes, "averaged 400 rows", "differ in lr:")
+    assert has(plot(frame, **LINE).notes, "differ in escaped:")  # a float may be a metric
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 59_999), st.sampled_from([1e6, -1e6]), st.booleans())
 def test_spikes_survive_thinning(at, spike, log):

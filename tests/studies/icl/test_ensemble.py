@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from toolbox.studies.icl import model, no_context
+from toolbox.studies.icl import ensemble, model, no_context
 from toolbox.studies.icl.ensemble import Ensemble
 from toolbox.studies.icl.escape import NEVER
 from toolbox.studies.icl.plan import Arm, Member
@@ -176,3 +176,17 @@ def test_a_loss_that_is_no_number_ends_the_member_at_its_step():
     assert np.isfinite(bad["rows"]).all()
     assert good["diverged"] == NEVER
     assert good["steps"] == 200
+
+
+def test_mixed_precision_trains_nearly_as_full_precision_does(monkeypatch):
+    # On CUDA alone the command allows it; autocast is the same code on a CPU.
+    monkeypatch.setattr(ensemble, "BY_HAND_TOKENS", 0)
+    rows = []
+    for precision in ("float32", "bfloat16"):
+        s = setting(steps=20, until="steps", precision=precision, every=1)
+        own = Ensemble(s, [member("parity2", "linear")], 0)
+        own.block()
+        assert {value.dtype for value in own.parameters.values()} == {torch.float32}
+        rows.append(own.outcomes()[0]["rows"][:, 1])
+    off = abs(rows[0] - rows[1])
+    assert 0 < off.max() < 0.02

@@ -21,7 +21,7 @@ from .style import MAX_LABELS, assign_slots, key_of, rank_of, text_of
 from .tally import Tally, counted
 
 MAX_PANELS = 48
-WRAP = 3  # panels in a row when only `col` is given
+WRAP = 3  # panels in a row when `col` alone has several values
 
 Line = tuple[Array, Array]
 
@@ -148,7 +148,7 @@ def arrange(frame: pd.DataFrame, spec: FigureSpec, columns: Mapping[str, Any]) -
         {label: styles[label] for label in sorted(set(data["style"].dropna()), key=rank_of)},
         continuous, categories, notes,
     )  # fmt: skip
-    data = _average_repeats(data, rows, spec, notes)
+    data = _average_repeats(data, rows, spec, columns, notes)
     _fill(plot, data)
     return plot
 
@@ -242,14 +242,18 @@ def _facets(data: pd.DataFrame, spec: FigureSpec) -> tuple[list[Panel], tuple[in
             "choose rows by where, or give one of the columns to hue."
         )
     panels = [Panel(row, col) for row in rows for col in cols]
-    if spec.row is None and len(cols) > WRAP:
+    if len(rows) == 1 and len(cols) > WRAP:
         width = next((w for w in (WRAP, WRAP - 1) if len(cols) % w == 0), WRAP)
         return panels, (-(-len(cols) // width), width)
     return panels, (len(rows), len(cols))
 
 
 def _average_repeats(
-    data: pd.DataFrame, rows: pd.DataFrame, spec: FigureSpec, notes: list[str]
+    data: pd.DataFrame,
+    rows: pd.DataFrame,
+    spec: FigureSpec,
+    columns: Mapping[str, Any],
+    notes: list[str],
 ) -> pd.DataFrame:
     """One value per replicate, curve and x; says so when that meant averaging."""
     if spec.kind == "scatter":
@@ -258,7 +262,7 @@ def _average_repeats(
     double = data.duplicated(same, keep=False)
     if not double.any():
         return data
-    varying = _varying(rows.loc[double.index[double]], data[double], same, spec)
+    varying = _varying(rows.loc[double.index[double]], data[double], same, spec, columns)
     why = f" (they differ in {', '.join(varying)}: use it as hue, col or where)" if varying else ""
     notes.append(f"averaged {double.sum()} rows that share {spec.x!r}, labels and replicate{why}")
     marks = data[data["mark"].astype(bool)]
@@ -269,13 +273,23 @@ def _average_repeats(
 
 
 def _varying(
-    rows: pd.DataFrame, data: pd.DataFrame, same: list[str], spec: FigureSpec
+    rows: pd.DataFrame,
+    data: pd.DataFrame,
+    same: list[str],
+    spec: FigureSpec,
+    columns: Mapping[str, Any],
 ) -> list[str]:
-    """Columns that tell rows of one curve point apart; metrics (floats) do so trivially."""
+    """Columns that tell rows of one curve point apart; metrics (where no role is declared, floats)
+    do so trivially."""
+
+    def metric(name: str) -> bool:
+        role = entry(columns, name, "role")
+        return role == "metric" if role else rows[name].dtype.kind == "f"
+
     others = [
         name
         for name in rows.columns
-        if name not in spec.columns and name not in REPLICATE and rows[name].dtype.kind != "f"
+        if name not in spec.columns and name not in REPLICATE and not metric(name)
     ]
     if not others:
         return []
