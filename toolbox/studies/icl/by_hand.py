@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .model import Sizes
 
 Parameters = Mapping[str, Tensor]
-Pull = Callable[[Tensor], Tensor]
+Pullback = Callable[[Tensor], Tensor]
 
 GELU = 2 * math.sqrt(2 / math.pi), 0.044715
 """c and a of the tanh-GELU, h sigmoid(c h (1 + a h^2))."""
@@ -41,13 +41,13 @@ def forward(
     flat = tokens.reshape(E, B * T, -1)
     x = torch.baddbmm(params["in.b"], flat, params["in.w"])
     x.view(E, B, T, -1).add_(params["positions"][:, None])
-    pulls: list[Pull] = []
+    pulls: list[Pullback] = []
     for i in range(sizes.layers):
         # Nothing reads the other positions of the last layer.
         positions = read if i == sizes.layers - 1 else range(T)
-        x, pull = attend(x, params, grads, f"{i}", sizes.heads, T, positions)
+        x, pull = attention(x, params, grads, f"{i}", sizes.heads, T, positions)
         pulls.append(pull)
-        x, pull = perceive(x, params, grads, f"{i}")
+        x, pull = mlp(x, params, grads, f"{i}")
         pulls.append(pull)
     out, pull = read_out(x, params, grads)
     pulls.append(pull)
@@ -63,9 +63,9 @@ def forward(
     return out.view(E, B, len(read)), back
 
 
-def attend(
+def attention(
     x: Tensor, p: Parameters, g: Parameters, layer: str, heads: int, T: int, read: range
-) -> tuple[Tensor, Pull]:
+) -> tuple[Tensor, Pullback]:
     """x + attention(norm(x)) at the R positions `read`: (E, B T, e) -> (E, B R, e).
 
     For a head, P = softmax(Q K^T / sqrt(h)) and O = P V. With D = dO V^T the gradient of the scores
@@ -117,7 +117,7 @@ def attend(
     return y, pull
 
 
-def perceive(x: Tensor, p: Parameters, g: Parameters, layer: str) -> tuple[Tensor, Pull]:
+def mlp(x: Tensor, p: Parameters, g: Parameters, layer: str) -> tuple[Tensor, Pullback]:
     """x + MLP(norm(x)), (E, N, e)."""
     n, pull_norm = norm(x)
     w, b, pull_fold = fold(p, g, f"{layer}.norm2", f"{layer}.up")
@@ -134,7 +134,7 @@ def perceive(x: Tensor, p: Parameters, g: Parameters, layer: str) -> tuple[Tenso
     return y, pull
 
 
-def read_out(x: Tensor, p: Parameters, g: Parameters) -> tuple[Tensor, Pull]:
+def read_out(x: Tensor, p: Parameters, g: Parameters) -> tuple[Tensor, Pullback]:
     """A linear function of norm(x), (E, N, 1)."""
     n, pull_norm = norm(x)
     w, b, pull_fold = fold(p, g, "norm", "out")
@@ -146,7 +146,7 @@ def read_out(x: Tensor, p: Parameters, g: Parameters) -> tuple[Tensor, Pull]:
     return torch.baddbmm(b, n, w), pull
 
 
-def norm(x: Tensor) -> tuple[Tensor, Pull]:
+def norm(x: Tensor) -> tuple[Tensor, Pullback]:
     """Layer norm without scale and shift."""
     # With a scale and a shift, of one and zero, it takes half as long as without.
     n, mean, rstd = torch.native_layer_norm(x, x.shape[-1:], *unit(x.shape[-1], x.dtype), EPSILON)
