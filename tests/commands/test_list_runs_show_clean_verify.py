@@ -58,6 +58,13 @@ def test_list_names_every_command_and_its_presets_and_claims(cli):
     assert document["coin"]["commands"]["toss"]["claims"]["fair"]["region"] == [0.48, 0.52]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.5, "0.5 s"), (42, "42 s"), (100, "100 s"), (375, "6.2 min")]
+)
+def test_a_time_is_shown_as_people_write_it(seconds, shown):
+    assert in_words(seconds) == shown
+
+
 def test_list_of_an_unknown_study_names_those_that_exist(cli):
     result = cli("list", "coins")
     assert result.code == 2

@@ -32,7 +32,7 @@ def list_(study: str | None, as_json: bool) -> None:
         print(f"\ntoolbox {study} {key}: {spec.about}")
         for preset, values in spec.presets.items():
             shown = ", ".join(f"{k}={v}" for k, v in values.items()) or "the defaults of --help"
-            seconds = f" [{_seconds(spec.seconds[preset])}]" if preset in spec.seconds else ""
+            seconds = f" [{in_words(spec.seconds[preset])}]" if preset in spec.seconds else ""
             print(f"  preset {preset}{seconds}: {shown}")
         for name, table in spec.tables.items():
             print(f"  table {name}: one row is {table.rows}")
@@ -44,8 +44,11 @@ def list_(study: str | None, as_json: bool) -> None:
 
 
 def _times(spec: CommandSpec) -> str:
-    return ", ".join(f"{preset} {_seconds(seconds)}" for preset, seconds in spec.seconds.items())
+    return ", ".join(f"{preset} {in_words(seconds)}" for preset, seconds in spec.seconds.items())
 
 
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.2g} s" if seconds < 120 else f"{seconds / 60:.2g} min"
+def in_words(seconds: float) -> str:
+    """A time as people write it."""
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.2g} min"
