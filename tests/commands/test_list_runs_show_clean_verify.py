@@ -12,6 +12,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from toolbox.commands.list import in_words
+
 
 @pytest.fixture
 def toss(cli):
