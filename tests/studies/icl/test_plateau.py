@@ -28,6 +28,7 @@ from toolbox.studies.icl.metrics import (
 )
 from toolbox.studies.icl.plan import DEFAULT_TASKS, check_tasks, chosen
 from toolbox.studies.icl.plateau import arms, compare, own_best, ratio_text
+from toolbox.studies.icl.results import median_text
 from toolbox.studies.icl.table import mixes
 
 from .settings import member, setting
@@ -286,3 +287,19 @@ def test_a_line_has_the_median_ratio_with_its_interval_and_says_what_is_a_bound(
     assert ratio_text(six[:1]) == "ratio 3"
     six.loc[1, ["ratio", "bound"]] = [float("nan"), "none"]
     assert ratio_text(six) == "ratio 3, ?, >= 8, 4, 1, 5"
+
+
+@pytest.mark.parametrize(
+    ("steps", "shown"),
+    [
+        ([7, 9, 5], "7 (3 of 3 seeds)"),
+        ([7, None, 5], "7 (2 of 3 seeds)"),
+        ([7675, None, None], "> 8000 (1 of 3 seeds)"),
+        ([None], "> 8000"),
+        ([7], "7"),
+    ],
+)
+def test_a_median_counts_censored_runs_as_later_than_all(steps, shown):
+    rows = pd.DataFrame({"escape_step": pd.array(steps, "Int64"), "steps_run": 8000})
+    rows.loc[rows["escape_step"].notna(), "steps_run"] = 7680
+    assert median_text(rows) == shown

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -105,12 +104,14 @@ def end_if_diverged(members: Sequence[Member], outcomes: Sequence[Outcome]) -> N
 
 
 def median_text(rows: pd.DataFrame) -> str:
-    """'1132 (3 of 3)': the median escape step over replicates, censored ones counted as later."""
-    late = rows["escape_step"].astype("Float64").fillna(math.inf)
-    steps = [float(step) for step in late]
-    if not steps:
+    """'1132 (3 of 3 seeds)': the median escape step over replicates, and how many escaped.
+
+    Censored ones count as later than all; where they are the middle it is '> ' what they ran.
+    """
+    if rows.empty:
         return "-"
-    middle, out = statistics.median(steps), sum(map(math.isfinite, steps))
-    least = int(rows["steps_run"].min())
-    shown = f"{middle:.0f}" if math.isfinite(middle) else f"> {least}"
-    return f"{shown} ({out} of {len(steps)} seeds)" if len(steps) > 1 else shown
+    known = rows["escape_step"].astype("Float64")
+    late, ran = known.fillna(math.inf), known.fillna(rows["steps_run"].astype("Float64"))
+    middle = float(late.median())
+    shown = f"{middle:.0f}" if math.isfinite(middle) else f"> {float(ran.median()):.0f}"
+    return f"{shown} ({known.count()} of {len(rows)} seeds)" if len(rows) > 1 else shown
