@@ -12,5 +12,6 @@ C4  It is not the scale of the losses: tasks without a context signal do not hel
 
 Scaled down: three dimensions, sixteen examples, two layers of width 32 and hundreds to thousands of
 steps in place of ten, 120, twelve of width 256 and a million. The learning rate is thirty times
-the paper's, and the effect depends on it; docs/icl-search.md lists every configuration tried.
+the paper's; in three dimensions the effect depends on it and turns round at small ones, in four it
+does not. docs/icl-search.md lists every configuration tried.
 """
