@@ -237,6 +237,15 @@ def test_heat_map_cells_are_statistics_over_replicates(kind):
     assert len(axes.texts) == 5
 
 
+def test_thousands_in_a_heat_map_are_written_out():
+    frame = pd.DataFrame({"step": [1, 2], "optimizer": "a", "loss": [1447.6, 61.04], "seed": 0})
+    axes = render(frame, FigureSpec(**HEAT))[0].axes[0]
+    assert [text.get_text() for text in axes.texts] == ["1448", "61"]
+    shown = terminal(frame, FigureSpec(**HEAT))
+    assert "1448" in str(shown)
+    assert "61" in str(shown)
+
+
 def test_bars_carry_confidence_intervals():
     rng = np.random.default_rng(2)
     frame = pd.DataFrame(itertools.product("ab", range(4)), columns=["task", "seed"])

@@ -86,7 +86,7 @@ def _numbers(ax: Axes, cells: Cells, norm: Normalize) -> None:
     if top >= 1e4 or top < 0.1 or (isinstance(norm, LogNorm) and bottom < 0.01):
         form = ".1e"
     else:
-        form = ".2f" if top < 10 else ".3g"
+        form = ".2f" if top < 10 else ".3g" if top < 1000 else ".0f"
     for (i, j), value in np.ndenumerate(cells.values):
         if np.isnan(value):
             continue

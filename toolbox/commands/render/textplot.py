@@ -273,4 +273,5 @@ def _cell(cells: Cells, i: int, j: int, wide: int, log: bool, colour: bool) -> s
     low, high, at = (_scaled(np.array(v, dtype=float), log) for v in
                      (known.min(), known.max(), value))  # fmt: skip
     share = float((at - low) / (high - low)) if high > low else 0.5
-    return _paint(f"{value:>{wide}.3g}", _RAMP[round(share * (len(_RAMP) - 1))], colour)
+    form = ".0f" if 1e3 <= abs(value) < 1e6 else ".3g"
+    return _paint(f"{value:>{wide}{form}}", _RAMP[round(share * (len(_RAMP) - 1))], colour)
