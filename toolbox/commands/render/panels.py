@@ -16,6 +16,7 @@ from toolbox.core.errors import UsageError
 from toolbox.core.figure import REPLICATE, FigureSpec
 from toolbox.core.where import compile_where, unknown_column
 
+from .repeats import average_repeats, entry
 from .statistics import ENOUGH, Array, align, ends, estimate
 from .style import MAX_LABELS, assign_slots, key_of, rank_of, text_of
 from .tally import Tally, counted
@@ -105,13 +106,6 @@ class Plot:
         return self.spec.ylabel if self.spec.ylabel is not None else self.column(self.spec.y)
 
 
-def entry(columns: Mapping[str, Any], name: str, what: str) -> str:
-    """`meaning`, `unit` or `role` of a column, given as an object or a dict; "" if unknown."""
-    column = columns.get(name)
-    found = column.get(what) if isinstance(column, Mapping) else getattr(column, what, None)
-    return str(found) if found is not None else ""
-
-
 def arrange(frame: pd.DataFrame, spec: FigureSpec, columns: Mapping[str, Any]) -> Plot:
     """Choose rows, name the labels, split into panels and take the statistics."""
     for name in spec.columns:
@@ -148,7 +142,7 @@ def arrange(frame: pd.DataFrame, spec: FigureSpec, columns: Mapping[str, Any]) -
         {label: styles[label] for label in sorted(set(data["style"].dropna()), key=rank_of)},
         continuous, categories, notes,
     )  # fmt: skip
-    data = _average_repeats(data, rows, spec, columns, notes)
+    data = average_repeats(data, rows, spec, columns, notes)
     _fill(plot, data)
     return plot
 
@@ -246,55 +240,6 @@ def _facets(data: pd.DataFrame, spec: FigureSpec) -> tuple[list[Panel], tuple[in
         width = next((w for w in (WRAP, WRAP - 1) if len(cols) % w == 0), WRAP)
         return panels, (-(-len(cols) // width), width)
     return panels, (len(rows), len(cols))
-
-
-def _average_repeats(
-    data: pd.DataFrame,
-    rows: pd.DataFrame,
-    spec: FigureSpec,
-    columns: Mapping[str, Any],
-    notes: list[str],
-) -> pd.DataFrame:
-    """One value per replicate, curve and x; says so when that meant averaging."""
-    if spec.kind == "scatter":
-        return data
-    same = ["row", "col", "hue", "style", "cell", "replicate", "x"]
-    double = data.duplicated(same, keep=False)
-    if not double.any():
-        return data
-    varying = _varying(rows.loc[double.index[double]], data[double], same, spec, columns)
-    why = f" (they differ in {', '.join(varying)}: use it as hue, col or where)" if varying else ""
-    notes.append(f"averaged {double.sum()} rows that share {spec.x!r}, labels and replicate{why}")
-    marks = data[data["mark"].astype(bool)]
-    merged: pd.DataFrame = data.groupby(same, dropna=False, sort=False)["y"].mean().reset_index()
-    merged["mark"] = False
-    # A marked row keeps its own place; it only leaves the curve's statistics to the merged rows.
-    return pd.concat([merged, marks.assign(replicate=-1)], ignore_index=True)
-
-
-def _varying(
-    rows: pd.DataFrame,
-    data: pd.DataFrame,
-    same: list[str],
-    spec: FigureSpec,
-    columns: Mapping[str, Any],
-) -> list[str]:
-    """Columns that tell rows of one curve point apart; metrics (where no role is declared, floats)
-    do so trivially."""
-
-    def metric(name: str) -> bool:
-        role = entry(columns, name, "role")
-        return role == "metric" if role else rows[name].dtype.kind == "f"
-
-    others = [
-        name
-        for name in rows.columns
-        if name not in spec.columns and name not in REPLICATE and not metric(name)
-    ]
-    if not others:
-        return []
-    group = data.groupby(same, dropna=False).ngroup()
-    return [name for name in others if rows.groupby(group)[name].nunique().max() > 1]
 
 
 def _fill(plot: Plot, data: pd.DataFrame) -> None:
