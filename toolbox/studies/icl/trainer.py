@@ -145,7 +145,7 @@ def _progress(ensemble: Any) -> int:
 def one_thread() -> Iterator[None]:
     """One thread for torch: sums do not then depend on how many cores there are.
 
-    Numbers below 1e-38 count as zero in it: once attention is sharp they abound, and slow a step of
+    Numbers below 1e-38 count as zero in it: late in training they abound, and slow a step of
     a CPU by a quarter.
     """
     import torch
