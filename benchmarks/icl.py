@@ -27,10 +27,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
+import multiprocessing
 import os
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 
 
 def main() -> None:
@@ -72,27 +75,22 @@ def members(repeats: int):
 
 
 def compare(name: str, s, every, rounds: int, compiled: bool) -> None:
-    import torch
-
-    steps: list[int] = []
-    ways: dict[str, Callable[[], None]] = {
-        "ours": lambda: steps.__setitem__(slice(None), ours(s, every)),
-        "plain": lambda: plain(s, every, steps, module),
-    }
-    try:
-        import transformers  # noqa: F401
-
-        ways["gpt2"] = lambda: plain(s, every, steps, gpt2)
-    except ImportError:
+    ways = ["ours", "plain"]
+    if importlib.util.find_spec("transformers"):
+        ways.append("gpt2")
+    else:
         print("gpt2: not measured; `pip install transformers` here to compare with it")
     if compiled:
-        ways["compiled"] = lambda: plain(s, every, steps, lambda s: torch.compile(module(s)))
+        ways.append("compiled")
     wall: dict[str, list[float]] = {way: [] for way in ways}
+    steps: list[int] = []
     for _ in range(rounds):
-        for way, run in ways.items():
-            began = time.perf_counter()
-            run()
-            wall[way].append(time.perf_counter() - began)
+        for way in ways:
+            # A process of its own: no way has the threads, the memory or the caches of another.
+            spawn = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(1, mp_context=spawn) as process:
+                seconds, steps = process.submit(measure, way, s, every, steps).result()
+            wall[way].append(seconds)
     sequences = s.batch * sum(steps)
     best = statistics.median(wall["ours"])
     print(f"{name}: {len(every)} members, {sum(steps)} steps of {s.member_tokens} tokens")
@@ -105,6 +103,21 @@ def compare(name: str, s, every, rounds: int, compiled: bool) -> None:
     peak = gemm_peak()
     share = flops(s) * sequences / best / peak
     print(f"  GEMM peak {peak / 1e9:.0f} GFLOP/s on all cores; ours reaches {100 * share:.1f} %")
+
+
+def measure(way: str, s, every, steps: list[int]) -> tuple[float, list[int]]:
+    """Seconds that a way takes, and the steps of the members."""
+    import torch
+
+    build = {"plain": module, "gpt2": gpt2, "compiled": lambda s: torch.compile(module(s))}
+    if way == "gpt2":
+        import transformers  # noqa: F401
+    began = time.perf_counter()
+    if way == "ours":
+        steps = ours(s, every)
+    else:
+        plain(s, every, steps, build[way])
+    return time.perf_counter() - began, steps
 
 
 def flops(s) -> float:

@@ -2,10 +2,12 @@
 
 A step of a small model on a CPU is bound by the number of calls and of passes over memory, and
 torch's tanh-GELU and its attention over a few dozen tokens cost more than all matrix products.
-Here GELU's slope is computed beside its value, heads are views and never copied, a norm's scale and
-shift act on the weights behind it instead of on every token, and there is no graph: every part
-returns its value and its pullback, a function that takes the gradient of the value, writes those of
-the part's parameters and returns that of its input (benchmarks/icl.py measures what that brings).
+Here GELU's slope is computed beside its value, all heads of all prompts are one stack of products,
+a norm's scale and shift act on the weights behind it instead of on every token, and there is no
+graph: every part returns its value and its pullback, a function that takes the gradient of the
+value, writes those of the part's parameters and returns that of its input. A pullback is called
+once: it writes over what it kept, because two processes at work do not fit the cache they share
+(benchmarks/icl.py measures what all this brings).
 
 Everything is stacked, E models of an ensemble in the first dimension. `p` has the parameters, `g`
 the tensors that their gradients are written to, of the same names.
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -54,8 +56,8 @@ def forward(
 
     def back(d: Tensor) -> None:
         d = d.reshape(E, -1, 1)
-        for pull in reversed(pulls):
-            d = pull(d)
+        while pulls:  # the memory of one is free for the next
+            d = pulls.pop()(d)
         torch.bmm(flat.mT, d, out=grads["in.w"])
         torch.sum(d.view(E, B, T, -1), dim=1, out=grads["positions"])
         torch.sum(grads["positions"], dim=1, keepdim=True, out=grads["in.b"])
@@ -69,49 +71,48 @@ def attention(
     """x + attention(norm(x)) at the R positions `read`: (E, B T, e) -> (E, B R, e).
 
     For a head, P = softmax(Q K^T / sqrt(h)) and O = P V. With D = dO V^T the gradient of the scores
-    is S = P (D - row sums of P D); dQ = S K, dK = S^T Q and dV = P^T dO.
+    is S = P (D - row sums of P D); dQ = S K, dK = S^T Q and dV = P^T dO. All but P and S are kept
+    transposed, (h, T): the heads of a prompt then lie one below the other and need no copy, and no
+    product has rows as short as h, which takes more than twice as long on some machines.
     """
-    (E, _, e), R = x.shape, len(read)
-    root = (e // heads) ** -0.5
-    unseen = mask(T, read, x.dtype)
+    (E, N, e), R = x.shape, len(read)
+    B, h = N // T, e // heads
+    root, hidden = h**-0.5, unseen(T, read, x.dtype)
+    asking = slice(read.start, read.stop, read.step)
     n, pull_norm = norm(x)
     w, b, pull_fold = fold(p, g, f"{layer}.norm1", f"{layer}.qkv")
-    asking = at(n, T, read).reshape(E, -1, e)
-    q = torch.baddbmm(b[..., :e], asking, w[..., :e]).view(-1, R, e)
-    kv = torch.baddbmm(b[..., e:], n, w[..., e:]).view(-1, T, 2 * e)
-    shares, parts = [], []
-    for Q, K, V in by_head(heads, q, kv[..., :e], kv[..., e:]):
-        P = torch.baddbmm(unseen, Q, K.mT, alpha=root)
-        shares.append(torch.softmax(P, dim=2, out=P))
-        parts.append(torch.bmm(P, V))
-    o = torch.cat(parts, dim=2).view(E, -1, e)
-    y = torch.baddbmm(p[f"{layer}.mix.b"], o, p[f"{layer}.mix.w"])
-    y.view(E, -1, R, e).add_(at(x, T, read))
+    w, b = (each(by_head(of_qkv, heads).flatten(1, 3), B) for of_qkv in (w, b))
+    prompts = n.view(-1, T, e)
+    qkv = torch.baddbmm(b, w, prompts.mT).view(-1, 3 * h, T)
+    q, k, v = torch.split(qkv, h, dim=1)
+    if R < T:
+        q = q[..., asking].contiguous()
+    P = torch.baddbmm(hidden, q.mT, k, alpha=root)
+    torch.softmax(P, dim=2, out=P)
+    o = torch.bmm(v, P.mT).view(-1, e, R)
+    mix = each(p[f"{layer}.mix.w"], B)
+    y = torch.baddbmm(each(p[f"{layer}.mix.b"], B), o.mT, mix).view(E, -1, e)
+    at(y, R).add_(at(x, T, asking))
 
     def pull(dy: Tensor) -> Tensor:
-        torch.bmm(o.mT, dy, out=g[f"{layer}.mix.w"])
         torch.sum(dy, dim=1, keepdim=True, out=g[f"{layer}.mix.b"])
-        do = torch.bmm(dy, p[f"{layer}.mix.w"].mT).view(-1, R, e)
-        of_q, of_k, of_v = [], [], []
-        for P, (Q, K, V, dO) in zip(
-            shares, by_head(heads, q, kv[..., :e], kv[..., e:], do), strict=True
-        ):
-            S = torch.bmm(dO, V.mT)
-            torch._softmax_backward_data(S, P, 2, P.dtype, grad_input=S)
-            of_q.append(torch.bmm(S, K))
-            of_k.append(torch.bmm(S.mT, Q))
-            of_v.append(torch.bmm(P.mT, dO))
-        dq = torch.cat(of_q, dim=2).view(E, -1, e).mul_(root)
-        dkv = torch.cat(of_k + of_v, dim=2).view(E, -1, 2 * e)
-        dkv[..., :e].mul_(root)
-        pull_fold(
-            torch.cat([torch.bmm(asking.mT, dq), torch.bmm(n.mT, dkv)], dim=2),
-            torch.cat([total(dq), total(dkv)], dim=2),
-        )
-        dn = torch.bmm(dkv, w[..., e:].mT)
-        at(dn, T, read).add_(torch.bmm(dq, w[..., :e].mT).view(E, -1, R, e))
-        dx = pull_norm(dn)
-        at(dx, T, read).add_(dy.view(E, -1, R, e))
+        dys = dy.view(-1, R, e)
+        torch.sum(torch.bmm(o, dys).view(E, B, e, e), dim=1, out=g[f"{layer}.mix.w"])
+        do = torch.bmm(mix, dys.mT).view(-1, h, R)
+        S = torch.baddbmm(hidden, do.mT, v, beta=0, alpha=root)
+        torch._softmax_backward_data(S, P, 2, P.dtype, grad_input=S)
+        dq = torch.bmm(k, S.mT)
+        if R < T:
+            dq, some = dq.new_zeros(len(dq), h, T), dq
+            dq[..., asking] = some
+        dqkv = torch.cat([dq, torch.bmm(q, S), torch.bmm(do, P)], dim=1, out=qkv).view(-1, 3 * e, T)
+        of_w = by_head(g[f"{layer}.qkv.w"], heads)
+        of_w.copy_(torch.bmm(dqkv, prompts).view(E, B, -1, e).sum(dim=1).view(of_w.shape))
+        of_b = by_head(g[f"{layer}.qkv.b"], heads)
+        of_b.copy_(dqkv.sum(dim=2).view(E, B, -1).sum(dim=1).view(of_b.shape))
+        pull_fold()
+        dx = pull_norm(torch.bmm(dqkv.mT, w).view(E, N, e))
+        at(dx, T, asking).add_(at(dy, R))
         return dx
 
     return y, pull
@@ -127,8 +128,10 @@ def mlp(x: Tensor, p: Parameters, g: Parameters, layer: str) -> tuple[Tensor, Pu
     def pull(dy: Tensor) -> Tensor:
         torch.bmm(hidden.mT, dy, out=g[f"{layer}.down.w"])
         torch.sum(dy, dim=1, keepdim=True, out=g[f"{layer}.down.b"])
-        dh = torch.bmm(dy, p[f"{layer}.down.w"].mT).mul_(slope)
-        pull_fold(torch.bmm(n.mT, dh), total(dh))
+        dh = torch.bmm(dy, p[f"{layer}.down.w"].mT, out=hidden).mul_(slope)
+        torch.bmm(n.mT, dh, out=g[f"{layer}.up.w"])
+        torch.sum(dh, dim=1, keepdim=True, out=g[f"{layer}.up.b"])
+        pull_fold()
         return pull_norm(torch.bmm(dh, w.mT)).add_(dy)
 
     return y, pull
@@ -140,7 +143,9 @@ def read_out(x: Tensor, p: Parameters, g: Parameters) -> tuple[Tensor, Pullback]
     w, b, pull_fold = fold(p, g, "norm", "out")
 
     def pull(dy: Tensor) -> Tensor:
-        pull_fold(torch.bmm(n.mT, dy), total(dy))
+        torch.bmm(n.mT, dy, out=g["out.w"])
+        torch.sum(dy, dim=1, keepdim=True, out=g["out.b"])
+        pull_fold()
         return pull_norm(torch.bmm(dy, w.mT))
 
     return torch.baddbmm(b, n, w), pull
@@ -162,56 +167,55 @@ def norm(x: Tensor) -> tuple[Tensor, Pullback]:
 
 def fold(
     p: Parameters, g: Parameters, norm: str, linear: str
-) -> tuple[Tensor, Tensor, Callable[[Tensor, Tensor], None]]:
+) -> tuple[Tensor, Tensor, Callable[[], None]]:
     """Weights and bias behind a norm as they act on the bare norm, and their pull.
 
-    With scale s and shift r of the norm they are W' = diag(s) W and c' = r W + c, and from the
-    gradients of these follow dW = diag(s) dW' + r^T dc', dc = dc', ds = row sums of W * dW' and
-    dr = dc' W^T.
+    With scale s and shift r of the norm they are W' = diag(s) W and c' = r W + c. The pull finds
+    the gradients of these where those of W and c are to be, and makes of them dW = diag(s) dW' +
+    r^T dc', dc = dc', ds = row sums of W * dW' and dr = dc' W^T.
     """
     scale, shift, w, b = (p[f"{name}.{kind}"] for name in (norm, linear) for kind in "wb")
+    dscale, dshift, dw, db = (g[f"{name}.{kind}"] for name in (norm, linear) for kind in "wb")
 
-    def pull(dw: Tensor, db: Tensor) -> None:
-        torch.sum((dw * w).mT, dim=1, keepdim=True, out=g[f"{norm}.w"])
-        torch.bmm(db, w.mT, out=g[f"{norm}.b"])
-        torch.baddbmm(scale.mT * dw, shift.mT, db, out=g[f"{linear}.w"])
-        g[f"{linear}.b"].copy_(db)
+    def pull() -> None:
+        torch.sum((dw * w).mT, dim=1, keepdim=True, out=dscale)
+        torch.bmm(db, w.mT, out=dshift)
+        dw.mul_(scale.mT).baddbmm_(shift.mT, db)
 
     return scale.mT * w, torch.baddbmm(b, shift, w), pull
 
 
 def gelu(h: Tensor) -> tuple[Tensor, Tensor]:
-    """The tanh-GELU of h and its slope, which takes the place of h.
+    """The tanh-GELU of h, which takes the place of h, and its slope.
 
-    With t = sigmoid(c h (1 + a h^2)) the value is y = h t, the slope t + y (1 - t) c (1 + 3 a h^2).
-    torch's own takes four times as long as its tanh.
+    With u = c h (1 + a h^2) and t = sigmoid(u) the value is h t and the slope t + t (1 - t) h u',
+    where h u' = 3 u - 2 c h. torch's own takes four times as long as its tanh.
     """
     c, a = GELU
-    constant = torch.tensor(c, dtype=h.dtype)
-    t = torch.addcmul(constant, h, h, value=c * a).mul_(h).sigmoid_()
-    y = h * t
-    torch.addcmul(constant, h, h, value=3 * c * a, out=h).mul_(y)
-    return y, h.addcmul_(h, t, value=-1).add_(t)
+    u = torch.addcmul(scalar(c, h.dtype), h, h, value=c * a).mul_(h)
+    t = torch.sigmoid(u)
+    u.sub_(h, alpha=2 * c / 3)
+    torch.ops.aten.sigmoid_backward.grad_input(u, t, grad_input=u)
+    return h.mul_(t), t.add_(u, alpha=3)
 
 
-def total(x: Tensor) -> Tensor:
-    """Over the rows: (E, N, m) -> (E, 1, m)."""
-    return x.sum(dim=1, keepdim=True)
+def at(x: Tensor, length: int, places: slice = slice(None)) -> Tensor:
+    """(E, B length, e) -> the view (E, B, places, e)."""
+    return x.view(x.shape[0], -1, length, x.shape[2])[:, :, places]
 
 
-def at(x: Tensor, length: int, read: range) -> Tensor:
-    """(E, B length, e) -> the view (E, B, positions `read`, e)."""
-    rows = x.view(x.shape[0], -1, length, x.shape[2])
-    return rows[:, :, read.start : read.stop : read.step]
+def each(w: Tensor, B: int) -> Tensor:
+    """(E, i, j) -> (E B, i, j), the weights of a model beside each of its prompts."""
+    return w.unsqueeze(1).expand(-1, B, -1, -1).flatten(0, 1)
 
 
-def by_head(heads: int, *each: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Views of one head after another, (B, length, h) of every tensor (B, length, heads h)."""
-    return zip(*(x.view(*x.shape[:2], heads, -1).unbind(2) for x in each), strict=True)
+def by_head(w: Tensor, heads: int) -> Tensor:
+    """(E, i, 3 e), all of Q, then K, then V -> the view (E, heads, 3, e / heads, i)."""
+    return w.view(*w.shape[:2], 3, heads, -1).permute(0, 3, 2, 4, 1)
 
 
 @functools.cache
-def mask(T: int, read: range, dtype: torch.dtype) -> Tensor:
+def unseen(T: int, read: range, dtype: torch.dtype) -> Tensor:
     """(R, T), minus infinity where a position of `read` does not see one of the T, else 0."""
     return torch.full((len(read), T), -math.inf, dtype=dtype).where(
         torch.arange(T) > torch.tensor(read)[:, None], 0.0
@@ -222,3 +226,9 @@ def mask(T: int, read: range, dtype: torch.dtype) -> Tensor:
 def unit(width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """The scale and shift that change nothing."""
     return torch.ones(width, dtype=dtype), torch.zeros(width, dtype=dtype)
+
+
+@functools.cache
+def scalar(value: float, dtype: torch.dtype) -> Tensor:
+    """As torch's fused products take it."""
+    return torch.tensor(value, dtype=dtype)
