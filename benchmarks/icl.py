@@ -275,7 +275,7 @@ def by_tokens() -> None:
     )
     for n, batch, embd in (
         (8, 8, 16), (8, 16, 32), (16, 16, 32), (16, 32, 32), (16, 64, 32), (16, 64, 64),
-        (16, 256, 32), (64, 16, 32), (128, 8, 32),
+        (16, 256, 32), (64, 16, 32), (128, 8, 32), (256, 4, 32),
     ):  # fmt: skip
         s = setting(steps=10**6, n=n, batch=batch, embd=embd)
         ensemble.BY_HAND_TOKENS = 10**6
