@@ -80,8 +80,10 @@ def points(task: Task, source: Stream, start: int, stop: int) -> Iterator[tuple[
     for block in range(start // POINTS, -(-stop // POINTS)):
         at = block * POINTS
         x = data.sphere(source(block), task.d, POINTS)
-        x = x[:, max(start - at, 0) : stop - at]
-        yield x, data.labels(task, x)
+        # Of the whole block: a matrix product of fewer columns may be rounded otherwise.
+        y = data.labels(task, x)
+        own = slice(max(start - at, 0), stop - at)
+        yield x[:, own], y[own]
 
 
 def sample(task: Task, source: Stream, stop: int) -> tuple[Floats, Floats]:

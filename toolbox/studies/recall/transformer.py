@@ -173,9 +173,12 @@ class Transformer(Ensemble):
         score = torch.bmm(x, towards) / d_h**0.5
         weight = torch.exp(score - score.detach().amax(dim=1, keepdim=True))
         value = torch.bmm(x, p["V"]).view(E, V, H, d_h)
-        table = torch.cat([(value * weight[..., None]).flatten(2), weight], dim=2)
+        # With columns to a multiple of four every member's matrix begins at 16 bytes: elsewhere MKL
+        # may round otherwise, and a member alone have other numbers than in an ensemble.
+        spare = weight.new_zeros(E, V, -H * (d_h + 1) % 4)
+        table = torch.cat([(value * weight[..., None]).flatten(2), weight, spare], dim=2)
         sums = torch.bmm(inputs.expand(E, -1, -1), table)
-        over, under = sums[..., : H * d_h], sums[..., H * d_h :]
+        over, under = sums[..., : H * d_h], sums[..., H * d_h : H * (d_h + 1)]
         mixed = (over.view(E, -1, H, d_h) / under[..., None]).flatten(2)
         out = torch.bmm(mixed, p["O"])
         if self.shape.width:
