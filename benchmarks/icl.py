@@ -106,7 +106,7 @@ def compare(name: str, s, every, rounds: int, compiled: bool) -> None:
 
 
 def measure(way: str, s, every, steps: list[int]) -> tuple[float, list[int]]:
-    """Seconds that a way takes, and the steps of the members."""
+    """Seconds that a way takes, without the import of its library, and the steps of the members."""
     import torch
 
     build = {"plain": module, "gpt2": gpt2, "compiled": lambda s: torch.compile(module(s))}

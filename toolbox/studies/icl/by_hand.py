@@ -99,7 +99,7 @@ def attention(
         dys = dy.view(-1, R, e)
         torch.sum(torch.bmm(o, dys).view(E, B, e, e), dim=1, out=g[f"{layer}.mix.w"])
         do = torch.bmm(mix, dys.mT).view(-1, h, R)
-        S = torch.baddbmm(hidden, do.mT, v, beta=0, alpha=root)
+        S = torch.baddbmm(hidden, do.mT, v, beta=0, alpha=root)  # of `hidden` the shape alone
         torch._softmax_backward_data(S, P, 2, P.dtype, grad_input=S)
         dq = torch.bmm(k, S.mT)
         if R < T:

@@ -166,7 +166,7 @@ def _keep_freed_memory() -> None:
     """From here on, let the C library keep what is freed for the next step.
 
     Else it may hand the end of the heap back to the system and fault it in again, many times in
-    every step, as the addresses happen to lie; that was seen to take a third of the time.
+    every step, as the addresses happen to lie; that was seen to take a quarter of the time.
     """
     trim_threshold, mmap_threshold = -1, -3  # malloc.h
     with contextlib.suppress(AttributeError, OSError, TypeError):  # no glibc
