@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from toolbox.commands.list import in_words
+from toolbox.core.times import in_words
 
 
 @pytest.fixture

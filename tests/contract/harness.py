@@ -54,7 +54,7 @@ def registered() -> dict[tuple[str, str], Any]:
     """(study, command) -> the function that Typer calls, for every mounted study."""
     studies = set(study_names())
     return {
-        (group.name, command.name): command.callback
+        (group.name, command.name): command.callback.command
         for group in build().registered_groups
         if group.name in studies
         for command in group.typer_instance.registered_commands

@@ -9,7 +9,7 @@ import pytest
 
 from toolbox.app import run
 from toolbox.core import claims, store
-from toolbox.core.cli import SHARED_PARAMS
+from toolbox.core.options import SHARED_PARAMS
 from toolbox.core.params import Param
 from toolbox.core.presets import preset_values
 

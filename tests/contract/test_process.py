@@ -63,9 +63,10 @@ print(json.dumps([pages, sorted(set(sys.modules) & {HEAVY!r})]))
     for page, case in zip(shown[-len(cases()) :], cases(), strict=True):
         for param in case.params.values():
             assert re.search(rf"{param.flag}\b", page), (case, param.flag)
-            assert param.metavar in " ".join(page.split()) or param.kind is bool
             if not param.many and param.kind is not bool:
-                assert f"[default: {param.text(param.default)}]" in page, (case, param.flag)
+                default = param.text(param.default) or "empty"
+                shown = " ".join(page.replace("│", " ").split())
+                assert f"{param.values}; default: {default}." in shown, (case, param.flag)
         for flag in (
             *("--preset", "--config", "--seed", "--repeats", "--device", "--threads"),
             *("--out", "--scratch", "--force", "--json", "--quiet"),

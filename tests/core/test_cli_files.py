@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from toolbox.core import cli as core_cli
-from toolbox.core.params import params_of
+from toolbox.core.options import option
+from toolbox.core.params import params_of, run_id, run_id_by_spelling
 
 
-def experiment(
-    run: object,
-    file: Annotated[str, typer.Argument(help="A file.")] = "a.txt",
-    last: Annotated[bool, typer.Option("--last/--first", help="Last.")] = True,
-) -> None: ...
+@dataclass(frozen=True)
+class Reading:
+    file: Annotated[str, typer.Argument(help="A file.")] = "a.txt"
+    last: Annotated[bool, typer.Option("--last/--first", help="Last.")] = True
 
 
 def test_the_content_of_a_file_names_the_run(tmp_path):
@@ -30,9 +31,18 @@ def test_the_content_of_a_file_names_the_run(tmp_path):
 
 
 def test_positional_and_off_flag_reach_typer():
-    params = params_of(experiment)
-    argument = core_cli._option(params["file"], "Study")
+    params = params_of(Reading)
+    argument = option(params["file"], "Study", "TOOLBOX_A_B_")
     assert argument.default == "a.txt"
-    option = core_cli._option(params["last"], "Study")
-    decls = [meta.default for meta in option.annotation.__metadata__]
+    shown = option(params["last"], "Study", "TOOLBOX_A_B_")
+    decls = [meta.default for meta in shown.annotation.__metadata__]
     assert decls == ["--last/--first"]
+
+
+def test_a_file_is_named_by_its_content_and_not_by_its_spelling():
+    here, there = ({"file": name, "file_sha256": "ab"} for name in ("a.txt", "./a.txt"))
+    assert run_id("scb", "fit", here) == run_id("scb", "fit", there)
+    assert run_id("scb", "fit", here) != run_id("scb", "fit", {**here, "file_sha256": "cd"})
+    # A file that could not be read, or no file at all, is still named by what was given.
+    assert run_id("scb", "fit", {"file": "a"}) != run_id("scb", "fit", {"file": "b"})
+    assert run_id_by_spelling("scb", "fit", here) != run_id_by_spelling("scb", "fit", there)

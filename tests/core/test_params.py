@@ -1,8 +1,9 @@
 """A parameter means the same wherever it is written, and its hash names the run."""
 
-from __future__ import annotations
-
+import json
 import math
+from dataclasses import dataclass, make_dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -11,7 +12,11 @@ from annotated_types import Ge, Gt, Le, Lt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from toolbox.app import run
+from toolbox.core import answer
+from toolbox.core.options import SHARED_PARAMS
 from toolbox.core.params import Param, canonical_json, params_of, run_id
+from toolbox.core.studies import registered
 
 COUNT = Param("count", int, 1, "", bounds=(Ge(1), Le(10**6)))
 ANY_INT = Param("n", int, 0, "")
@@ -115,7 +120,6 @@ def test_the_expectation_names_type_range_and_choices():
     assert COUNT.expectation == "an integer >= 1 and <= 1e+06"
     assert RATE.expectation == "a finite number > 0 and < 10"
     assert CHOICES.expectation == "a list, each one of adam, sgd"
-    assert COUNTS.metavar == "INT,... [1, inf)"
 
 
 simple_words = st.text(st.characters(codec="utf-8", exclude_characters=","), min_size=1).filter(
@@ -197,44 +201,87 @@ def test_a_number_has_one_id_however_it_was_written():
     assert len(zeros) == 1
 
 
-def test_the_signature_is_the_single_definition():
-    def command(
-        run: object,
-        max_steps: Annotated[int, typer.Option(help="Steps."), Ge(1)] = 5,
-        kind: Annotated[Literal["a", "b"], typer.Option(help="Kind.")] = "a",
-        lambda_: Annotated[tuple[float, ...], typer.Option(help="Weights.")] = (0.5,),
-    ) -> None: ...
+@dataclass(frozen=True)
+class Shared:
+    steps: Annotated[int, typer.Option(help="Steps."), Ge(1)] = 5
+    lambda_: Annotated[tuple[float, ...], typer.Option(help="Weights.")] = (0.5,)
 
-    params = params_of(command)
-    assert list(params) == ["max_steps", "kind", "lambda_"]
-    assert params["max_steps"].flag == "--max-steps"
+
+@dataclass(frozen=True)
+class Own(Shared):
+    kind: Annotated[Literal["a", "b"], typer.Option(help="Kind.")] = "a"
+    steps: Annotated[int, typer.Option(help="Steps."), Ge(1)] = 7
+
+
+def test_a_dataclass_is_the_single_definition_and_shares_by_inheritance():
+    params = params_of(Own)
+    assert list(params) == ["kind", "steps", "lambda_"]
+    assert params["steps"].default == 7
+    assert params_of(Shared)["steps"].default == 5
     assert params["lambda_"].flag == "--lambda"
     assert params["lambda_"].many
     assert params["kind"].choices == ("a", "b")
 
 
-def test_a_signature_without_help_or_with_a_default_out_of_bounds_is_a_bug():
-    def no_help(steps: Annotated[int, typer.Option()] = 1) -> None: ...
-    def bare(steps: int = 1) -> None: ...
-    def out_of_bounds(steps: Annotated[int, typer.Option(help="S."), Ge(1)] = 0) -> None: ...
+def declared(annotation, default):
+    return make_dataclass("Declared", [("steps", annotation, default)], frozen=True)
 
-    for function in (no_help, bare):
-        with pytest.raises((TypeError, ValueError)):
-            params_of(function)
+
+@pytest.mark.parametrize("annotation", [int, Annotated[int, typer.Option()], Annotated[int, Ge(1)]])
+def test_a_field_without_help_is_a_bug_and_named(annotation):
+    with pytest.raises(TypeError, match="parameter steps: write Annotated"):
+        params_of(declared(annotation, 1))
+
+
+def test_a_default_out_of_bounds_is_a_bug():
     with pytest.raises(ValueError, match="expected an integer >= 1, got 0"):
-        params_of(out_of_bounds)
+        params_of(declared(Annotated[int, typer.Option(help="S."), Ge(1)], 0))
 
 
-def test_a_positional_parameter_and_a_named_off_flag_are_read_from_the_signature():
-    def command(
-        run: Any,
-        file: Annotated[str, typer.Argument(help="A file.")] = "a.txt",
-        last: Annotated[bool, typer.Option("--last/--first", help="Last.")] = True,
-        plain: Annotated[bool, typer.Option(help="Plain.")] = True,
-    ) -> None: ...
+@dataclass(frozen=True)
+class Reading:
+    file: Annotated[str, typer.Argument(help="A file.")] = "a.txt"
+    last: Annotated[bool, typer.Option("--last/--first", help="Last.")] = True
+    plain: Annotated[bool, typer.Option(help="Plain.")] = True
 
-    params = params_of(command)
+
+def test_a_positional_parameter_and_a_named_off_flag_are_read_from_the_field():
+    params = params_of(Reading)
     assert params["file"].positional
     assert params["file"].flag == "FILE"
     assert not params["last"].positional
     assert (params["last"].off, params["plain"].off) == ("--first", "")
+
+
+@pytest.mark.parametrize(
+    ("param", "words"),
+    [
+        (COUNT, "Integer, 1 to 1e+06"),
+        (RATE, "Number, above 0, below 10"),
+        (WORD, "Text"),
+        (CHOICE, "One of adam, sgd"),
+        (COUNTS, "Comma-separated integers, at least 1"),
+        (CHOICES, "Comma-separated, of adam, sgd"),
+    ],
+)
+def test_help_says_in_words_what_can_be_given(param, words):
+    assert param.values == words
+
+
+OLD_IDS = json.loads(Path(__file__).with_name("ids-of-0.1.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("old", OLD_IDS, ids=lambda old: f"{old['study']} {old['command']}")
+def test_a_folder_made_by_an_earlier_version_is_still_found(old, monkeypatch, tmp_path):
+    """Flags, types and ids are those with which version 0.1 named its runs."""
+    asked = []
+    monkeypatch.setattr(answer, "perform", lambda request, *rest: asked.append(request))
+    params = {**registered(old["study"], old["command"]).params, **SHARED_PARAMS}
+    words = [old["study"], old["command"]]
+    for name, value in old["params"].items():
+        if params[name].kind is bool:
+            words.append(params[name].flag if value else params[name].off_flag)
+        else:
+            words += [params[name].flag, params[name].text(value)]
+    assert run([*words, "--out", str(tmp_path)]) == 0
+    assert run_id(old["study"], old["command"], asked[0].params) == old["id"]

@@ -8,6 +8,7 @@ import sys
 from toolbox.core.show import draw
 from toolbox.core.spec import CommandSpec, load_study
 from toolbox.core.studies import study_names
+from toolbox.core.times import in_words
 
 
 def list_(study: str | None, as_json: bool) -> None:
@@ -45,10 +46,3 @@ def list_(study: str | None, as_json: bool) -> None:
 
 def _times(spec: CommandSpec) -> str:
     return ", ".join(f"{preset} {in_words(seconds)}" for preset, seconds in spec.seconds.items())
-
-
-def in_words(seconds: float) -> str:
-    """A time as people write it."""
-    if seconds < 10:
-        return f"{seconds:.2g} s"
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.2g} min"

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from toolbox.core import store
-from toolbox.core.cli import SHARED_PARAMS
 from toolbox.core.errors import UsageError
+from toolbox.core.options import SHARED_PARAMS
 from toolbox.core.spec import CommandSpec, load_command
 from toolbox.core.status import Status
 from toolbox.core.studies import registered

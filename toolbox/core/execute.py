@@ -15,7 +15,7 @@ from typing import Any
 
 from toolbox.core import atomic, claims, machine, provenance, scratch
 from toolbox.core.errors import Diverged, Interrupted, TableError, ToolboxError, UsageError
-from toolbox.core.params import run_id
+from toolbox.core.params import run_id, run_id_by_spelling
 from toolbox.core.run import Run
 from toolbox.core.spec import load_command
 from toolbox.core.status import Status
@@ -44,9 +44,11 @@ class Request:
     @property
     def place(self) -> Place:
         """Where the run lives."""
-        return Place(
-            self.out / self.study / self.command, run_id(self.study, self.command, self.params)
-        )
+        folder = self.out / self.study / self.command
+        earlier = Place(folder, run_id_by_spelling(self.study, self.command, self.params))
+        if earlier.final.exists():
+            return earlier
+        return Place(folder, run_id(self.study, self.command, self.params))
 
 
 def execute(request: Request, experiment: Experiment) -> tuple[RunRecord, bool]:

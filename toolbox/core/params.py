@@ -1,6 +1,7 @@
-"""Parameters of a command: read from its signature, parsed strictly, hashed canonically.
+"""Parameters of a command: read from its dataclass, parsed strictly, hashed canonically.
 
-The signature in `cli.py` is the single definition of a parameter (type, bounds, default, help).
+A field of a frozen dataclass in `cli.py` is the single definition of a parameter (type, bounds,
+default, help); a dataclass that others inherit from defines what several commands share.
 Flags, environment variables, `--config` files and presets all pass through `Param.parse`, so that
 a value means the same wherever it stands.
 """
@@ -11,19 +12,20 @@ import hashlib
 import inspect
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args, get_origin
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, replace
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 
 Bound = Ge | Gt | Le | Lt
 _SYMBOL = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
+_WORD = {Ge: "at least", Gt: "above", Le: "at most", Lt: "below"}
 
 
 @dataclass(frozen=True)
 class Param:
-    """One parameter as its signature declares it.
+    """One parameter as its field declares it.
 
     `kind` is int, float, str or bool; `choices` is set for a `Literal`; `many` for a
     `tuple[kind, ...]`, written with commas on the command line and as a list in YAML.
@@ -49,6 +51,11 @@ class Param:
         return "--" + self.name.rstrip("_").replace("_", "-")
 
     @property
+    def off_flag(self) -> str:
+        """The flag that turns a bool off."""
+        return self.off or "--no-" + self.flag[2:]
+
+    @property
     def expectation(self) -> str:
         """What a value must be, in words: 'a finite number > 1'."""
         if self.choices:
@@ -59,19 +66,24 @@ class Param:
         return f"a list, each {one}" if self.many else one
 
     @property
-    def metavar(self) -> str:
-        """Type and range for the help page, in interval notation: 'INT [1, inf)'."""
-        word = "|".join(self.choices) if self.choices else self.kind.__name__.upper()
-        word = f"{word},..." if self.many else word
-        if not self.bounds:
-            return word
-        low, high = "(-inf", "inf)"
-        for bound in self.bounds:
-            if isinstance(bound, Ge | Gt):
-                low = f"{'[' if isinstance(bound, Ge) else '('}{_limit(bound):g}"
-            else:
-                high = f"{_limit(bound):g}{']' if isinstance(bound, Le) else ')'}"
-        return f"{word} {low}, {high}"
+    def values(self) -> str:
+        """What can be given, for the help page: 'Integer, 1 to 256' or 'One of adam, sgd'."""
+        if self.choices:
+            return ("Comma-separated, of " if self.many else "One of ") + ", ".join(self.choices)
+        noun = {int: "integer", float: "number", str: "word"}[self.kind]
+        if self.many:
+            noun = f"comma-separated {noun}s"
+        elif self.kind is str:
+            noun = "text"
+        return ", ".join(filter(None, [noun.capitalize(), self._interval]))
+
+    @property
+    def _interval(self) -> str:
+        """The bounds in words: '1 to 256', 'above 0, at most 10'."""
+        closed = [type(bound) for bound in self.bounds] == [Ge, Le]
+        if closed:
+            return " to ".join(f"{_limit(bound):g}" for bound in self.bounds)
+        return ", ".join(f"{_WORD[type(bound)]} {_limit(bound):g}" for bound in self.bounds)
 
     @property
     def _range(self) -> list[str]:
@@ -167,24 +179,27 @@ def _holds(bound: Bound, x: Any) -> bool:
             return bool(x < limit)
 
 
-def params_of(function: Callable[..., Any]) -> dict[str, Param]:
-    """The parameters of a command function, in the order of its signature.
+def params_of(parameters: type) -> dict[str, Param]:
+    """The parameters that a frozen dataclass declares: its own fields first, then inherited ones.
 
-    A parameter is `name: Annotated[TYPE, typer.Option(help=...), bounds...] = default`, TYPE being
+    A field is `name: Annotated[TYPE, typer.Option(help=...), bounds...] = default`, TYPE being
     int, float, str, bool, a `Literal` of strings, or `tuple[int|float|str, ...]`, the bounds being
     `Ge Gt Le Lt` of annotated_types. With `typer.Argument(help=...)` instead of the option it is
     given by its place; `typer.Option("--on/--off", help=...)` names the flag that turns a bool off.
-    The leading `run` parameter is not one of them.
+
+    Errors: `TypeError` or `ValueError` naming a field that is not of this form.
     """
-    signature = inspect.signature(function, eval_str=True)
-    return {
-        name: _param(name, parameter.annotation, parameter.default)
-        for name, parameter in signature.parameters.items()
-        if name != "run"
-    }
+    hints = get_type_hints(parameters, include_extras=True)
+    defaults = {field.name: field.default for field in fields(parameters)}
+    declared = [name for base in parameters.__mro__ for name in inspect.get_annotations(base)]
+    return {name: _param(name, hints[name], defaults[name]) for name in dict.fromkeys(declared)}
 
 
 def _param(name: str, annotation: Any, default: Any) -> Param:
+    if not get_args(annotation) or default is MISSING:
+        raise TypeError(
+            f"parameter {name}: write Annotated[TYPE, typer.Option(help=...)] = default"
+        )
     base, *extras = get_args(annotation)
     options = [extra for extra in extras if hasattr(extra, "param_decls")]
     bounds = tuple(extra for extra in extras if isinstance(extra, Bound))
@@ -210,6 +225,20 @@ def canonical_json(value: Any) -> str:
 
 
 def run_id(study: str, command: str, params: Mapping[str, Any]) -> str:
-    """12 hexadecimal digits that name a run: a hash of everything that changes its numbers."""
+    """12 hexadecimal digits that name a run: a hash of everything that changes its numbers.
+
+    A file is named by its content: where `text_sha256` stands, the spelling of `text` does not
+    count, so that `a.txt` and `./a.txt` are one run.
+    """
+    counting = {key: value for key, value in params.items() if f"{key}_sha256" not in params}
+    return _hash(study, command, counting)
+
+
+def run_id_by_spelling(study: str, command: str, params: Mapping[str, Any]) -> str:
+    """The id that versions up to 0.1 gave a run: a file counted by its spelling as well."""
+    return _hash(study, command, params)
+
+
+def _hash(study: str, command: str, params: Mapping[str, Any]) -> str:
     text = canonical_json({"study": study, "command": command, "params": dict(params)})
     return hashlib.sha256(text.encode()).hexdigest()[:12]

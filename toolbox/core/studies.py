@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from toolbox.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from toolbox.core.command import Command
 
 
 def study_names() -> list[str]:
@@ -40,9 +42,27 @@ def study_group(study: str) -> typer.Typer:
     return group
 
 
-def registered(study: str, command: str) -> Any:
-    """The function that Typer calls for a command; `core.cli.command` gave it the attributes
-    `params`, `experiment`, `display` and `files`.
+def preset_times(study: str, command: str) -> dict[str, str]:
+    """The presets of a command and the measured time of each in words, empty where not measured.
+
+    Read by the quick YAML parser and not checked, because a help page needs no more.
+    """
+    import yaml
+
+    from toolbox.core.times import in_words
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    with study_file(study).open(encoding="utf-8") as handle:
+        described = yaml.load(handle, Loader=loader)["commands"][command]
+    seconds = described.get("seconds", {})
+    return {
+        preset: in_words(seconds[preset]) if preset in seconds else ""
+        for preset in described["presets"]
+    }
+
+
+def registered(study: str, command: str) -> Command:
+    """What a study's `cli.py` defines for a command.
 
     Errors: `UsageError` listing what there is.
     """
@@ -51,7 +71,7 @@ def registered(study: str, command: str) -> Any:
     load_command(study, command)
     for known in study_group(study).registered_commands:
         if known.name == command and known.callback is not None:
-            found: Callable[..., Any] = known.callback
+            found: Command = known.callback.command  # type: ignore[attr-defined]
             return found
     raise UsageError(f"{study} {command} is in study.yaml but {study}/cli.py has no such command")
 

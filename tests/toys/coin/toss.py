@@ -3,13 +3,15 @@
 from toolbox.core.errors import UsageError
 from toolbox.core.run import Run
 
+from .cli import Toss
 
-def toss(run: Run, *, tosses: int, bias: float, sides: tuple[str, ...]) -> None:
+
+def toss(run: Run, p: Toss) -> None:
     """One row per replicate and side."""
-    if len(sides) != 2:
-        raise UsageError(f"--sides {','.join(sides)}: a coin has two sides; name two")
+    if len(p.sides) != 2:
+        raise UsageError(f"--sides {','.join(p.sides)}: a coin has two sides; name two")
     for repeat in range(run.repeats):
-        heads = int((run.rng(repeat, "toss").random(tosses) < bias).sum())
-        rows = {"side": list(sides), "count": [heads, tosses - heads]}
-        run.write("counts", {**rows, "share": [heads / tosses, 1 - heads / tosses]}, repeat)
+        heads = int((run.rng(repeat, "toss").random(p.tosses) < p.bias).sum())
+        rows = {"side": list(p.sides), "count": [heads, p.tosses - heads]}
+        run.write("counts", {**rows, "share": [heads / p.tosses, 1 - heads / p.tosses]}, repeat)
         run.checkpoint(lambda: None)

@@ -8,16 +8,18 @@ import torch
 
 from toolbox.core.run import Run
 
+from .cli import Train
 
-def train(run: Run, *, steps: int, lr: float, optimizer: str, pause: float) -> None:
+
+def train(run: Run, p: Train) -> None:
     """One row per step; the loss uses Python's, numpy's and torch's random numbers."""
     # Python's and numpy's global generators, because a checkpoint must bring these back too.
     random.seed(run.seed)
     np.random.seed(run.seed % 2**32)
     noise = run.torch_generator(0, "noise")
     w = torch.zeros(run.repeats, 1, device=run.device, requires_grad=True)
-    kind = torch.optim.Adam if optimizer == "adam" else torch.optim.SGD
-    opt = kind([w], lr=lr)
+    kind = torch.optim.Adam if p.optimizer == "adam" else torch.optim.SGD
+    opt = kind([w], lr=p.lr)
     start = 0
     if state := run.restore():
         start = state["step"]
@@ -25,8 +27,8 @@ def train(run: Run, *, steps: int, lr: float, optimizer: str, pause: float) -> N
             w.copy_(state["w"])
         opt.load_state_dict(state["opt"])
         noise.set_state(state["noise"].cpu())
-    with run.progress(steps, "training", start) as progress:
-        for step in range(start, steps):
+    with run.progress(p.steps, "training", start) as progress:
+        for step in range(start, p.steps):
             run.checkpoint(
                 lambda step=step: {
                     "step": step,
@@ -42,9 +44,9 @@ def train(run: Run, *, steps: int, lr: float, optimizer: str, pause: float) -> N
                 "curve",
                 {"repeat": range(run.repeats), "step": step, "loss": loss.detach().cpu().numpy()},
             )
-            run.check_finite(loss.detach().sum().item(), f"the loss at step {step} (--lr {lr})")
+            run.check_finite(loss.detach().sum().item(), f"the loss at step {step} (--lr {p.lr})")
             opt.zero_grad()
             loss.sum().backward()
             opt.step()
-            time.sleep(pause)
+            time.sleep(p.pause)
             progress.update(1)

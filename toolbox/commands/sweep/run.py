@@ -90,12 +90,12 @@ def command(
 
 def _one(sweep: Sweep, request: Request) -> None:
     """In this process, so that the scheduler's signals reach it and its exit code is the cell's."""
-    from toolbox.core.cli import perform
+    from toolbox.core.answer import perform
     from toolbox.core.execute import record_refusal
 
     with signals.defer():
         try:
-            perform(request, sweep.function)
+            perform(request, sweep.defined)
         except UsageError as error:
             record_refusal(request, str(error))
             raise

@@ -96,11 +96,10 @@ def _work(request: Request) -> None:
 
 
 def _outcome(request: Request) -> int:
-    function: Any = registered(request.study, request.command)
-    own = {name: request.params[name] for name in function.params if name in request.params}
+    defined = registered(request.study, request.command)
     try:
         with signals.defer():
-            record, _ = execute(request, lambda run: function.experiment(run, **own))
+            record, _ = execute(request, lambda run: defined.compute(run, request.params))
         return 0 if record.status is Status.COMPLETE else 1
     except UsageError as error:
         record_refusal(request, str(error))

@@ -25,9 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from toolbox.core import strict_yaml
-from toolbox.core.cli import SHARED_PARAMS, contents_of
+from toolbox.core.cli import contents_of
+from toolbox.core.command import Command
 from toolbox.core.errors import UsageError
 from toolbox.core.execute import Request
+from toolbox.core.options import SHARED_PARAMS
 from toolbox.core.params import Param, canonical_json, run_id
 from toolbox.core.presets import preset_values
 from toolbox.core.spec import CommandSpec, load_command
@@ -63,7 +65,7 @@ class Sweep:
     command: str
     preset: str
     spec: CommandSpec
-    function: Callable[..., None]
+    defined: Command
     """The command's experiment: (run, **parameters)."""
     signature: dict[str, Param]
     cells: tuple[Cell, ...]
@@ -123,18 +125,16 @@ class _Reader:
     def __init__(self, mapping: strict_yaml.Mapping) -> None:
         self.mapping = mapping
         self.study, self.command = self._command()
-        function: Any = self._at("command", lambda: registered(self.study, self.command))
+        self.defined: Command = self._at("command", lambda: registered(self.study, self.command))
         self.spec = load_command(self.study, self.command)
-        self.experiment: Callable[..., None] = function.experiment
-        self.display: tuple[str, ...] = function.display
-        self.files: tuple[str, ...] = function.files
-        own = {k: p for k, p in function.params.items() if k not in self.display}
+        self.files = self.defined.files
+        own = {k: p for k, p in self.defined.params.items() if k not in self.defined.display}
         self.params: dict[str, Param] = {**own, **SHARED_PARAMS}
         self.preset = self._word("preset", "small")
         self.below: Point = self._at(
             "preset",
             lambda: preset_values(
-                self.study, self.command, self.preset, {**function.params, **SHARED_PARAMS}
+                self.study, self.command, self.preset, {**self.defined.params, **SHARED_PARAMS}
             ),
         )
 
@@ -161,7 +161,7 @@ class _Reader:
             self.command,
             self.preset,
             self.spec,
-            self.experiment,
+            self.defined,
             self.params,
             cells,
         )
@@ -307,7 +307,7 @@ class _Reader:
         return value
 
     def _param(self, written: strict_yaml.Mapping, key: str) -> Param:
-        if key in self.display:
+        if key in self.defined.display:
             raise UsageError(f"{written.where(key)}: {key}: only for display, no part of a run")
         if key not in self.params:
             close = difflib.get_close_matches(key, self.params, n=1)

@@ -1,0 +1,87 @@
+"""What is known of a command: its parameters, its experiment, and what it shows."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, make_dataclass
+from functools import cached_property
+from typing import Any, get_type_hints
+
+from toolbox.core.params import Param, params_of
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command as its function `def name(run: Run, p: Parameters)` in a `cli.py` defines it."""
+
+    study: str
+    name: str
+    experiment: Callable[[Any, Any], None]
+    """Called with a `Run` and an instance of `parameters`."""
+    parameters: type
+    """The frozen dataclass whose fields are the command's flags."""
+    after: Callable[..., None] | None = None
+    """Called with (folder, parameters) once the run is there, to show something of it on stdout."""
+    display: tuple[str, ...] = ()
+    """Parameters for `after` alone; they change no number and are not part of the run's id."""
+    files: tuple[str, ...] = ()
+    """Parameters that name files to read; a file's SHA-256 joins the run's parameters."""
+
+    @cached_property
+    def params(self) -> dict[str, Param]:
+        """The flags, by the name of the field."""
+        return params_of(self.parameters)
+
+    def values(self, given: Mapping[str, Any]) -> Any:
+        """An instance of `parameters`; fields that are not given keep their defaults."""
+        return self.parameters(**{name: given[name] for name in self.params if name in given})
+
+    def compute(self, run: Any, given: Mapping[str, Any]) -> None:
+        """The experiment. It sees only what names the run: no display parameter can change a
+        number."""
+        self.experiment(run, self.values({k: v for k, v in given.items() if k not in self.display}))
+
+
+def command_of(
+    function: Callable[..., None],
+    after: Callable[..., None] | None = None,
+    display: tuple[str, ...] = (),
+    files: tuple[str, ...] = (),
+) -> Command:
+    """The command that a function of a `cli.py` defines.
+
+    Errors: `TypeError` when its second parameter is not annotated with a frozen dataclass.
+    """
+    study = function.__module__.split(".")[-2]
+    name = function.__name__.rstrip("_").replace("_", "-")
+    if list(inspect.signature(function).parameters) != ["run", "p"]:
+        return _of_signature(study, name, function, after, display, files)
+    hints = [kind for key, kind in get_type_hints(function).items() if key != "return"]
+    options = getattr(hints[-1], "__dataclass_params__", None) if len(hints) == 2 else None
+    if options is None or not options.frozen:
+        raise TypeError(
+            f"{function.__module__}.{function.__name__}: write def {function.__name__}(run: Run, "
+            "p: Parameters) with a frozen dataclass of its flags"
+        )
+    return Command(study, name, function, hints[-1], after, display, files)
+
+
+def _of_signature(study, name, function, after, display, files) -> Command:  # type: ignore[no-untyped-def]
+    """Until every study has its dataclasses: the flags from the function's own signature."""
+    signature = inspect.signature(function, eval_str=True)
+    fields = [
+        (key, parameter.annotation, parameter.default)
+        for key, parameter in signature.parameters.items()
+        if key != "run"
+    ]
+    parameters = make_dataclass(name, fields, frozen=True)
+    return Command(
+        study,
+        name,
+        lambda run, p: function(run, **asdict(p)),
+        parameters,
+        after and (lambda folder, p: after(folder, **asdict(p))),
+        display,
+        files,
+    )
