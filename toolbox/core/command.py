@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, make_dataclass
 from functools import cached_property
 from typing import Any, get_type_hints
 
+from toolbox.core.errors import ParameterError, UsageError
 from toolbox.core.params import Param, params_of
 
 
@@ -39,8 +40,24 @@ class Command:
 
     def compute(self, run: Any, given: Mapping[str, Any]) -> None:
         """The experiment. It sees only what names the run: no display parameter can change a
-        number."""
-        self.experiment(run, self.values({k: v for k, v in given.items() if k not in self.display}))
+        number.
+
+        Errors: `UsageError` that names flags where the science named fields.
+        """
+        p = self.values({k: v for k, v in given.items() if k not in self.display})
+        try:
+            self.experiment(run, p)
+        except ParameterError as error:
+            raise UsageError(error.with_flags(self._flag, _typed)) from None
+
+    def _flag(self, name: str) -> str:
+        param = self.params.get(name)
+        return param.flag if param else "--" + name.replace("_", "-")
+
+
+def _typed(value: Any) -> str:
+    """A value as a command line takes it."""
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 def command_of(

@@ -3,6 +3,10 @@
 An error that is not a `ToolboxError` is a bug of ours and keeps its traceback.
 """
 
+import re
+from collections.abc import Callable
+from typing import Any
+
 
 class ToolboxError(Exception):
     """An expected failure; its text is the sentence that the user reads."""
@@ -14,6 +18,33 @@ class UsageError(ToolboxError):
     """A flag, environment variable, preset or file that cannot be used as given."""
 
     exit_code = 2
+
+
+class ParameterError(UsageError):
+    """A value that the science refuses, told without a word about flags.
+
+    field : name of the parameter;  value : what was received
+    reason, remedy : what is wrong and what to do; `{name}` in them refers to another parameter
+
+    In Python the text is "tasks='parity3': with d 3 ...; ..."; a command line turns every field
+    into its flag: "--tasks parity3: with --d 3 ...; ...".
+    """
+
+    def __init__(self, field: str, value: Any, reason: str, remedy: str = "") -> None:
+        self.field, self.value, self.reason, self.remedy = field, value, reason, remedy
+        super().__init__(f"{field}={value!r}: {self._advice(lambda name: name)}")
+
+    def with_flags(self, flag: Callable[[str], str], text: Callable[[Any], str] = str) -> str:
+        """The same sentence for a command line.
+
+        flag : name of a field -> its flag;  text : the value -> as it is typed
+        """
+        return f"{flag(self.field)} {text(self.value)}: {self._advice(flag)}"
+
+    def _advice(self, name: Callable[[str], str]) -> str:
+        told = "; ".join(part for part in (self.reason, self.remedy) if part)
+        # Only names of fields: a brace of another kind is left as it stands.
+        return re.sub(r"\{([A-Za-z_]\w*)\}", lambda match: name(match[1]), told)
 
 
 class TableError(ToolboxError):
