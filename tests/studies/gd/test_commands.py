@@ -15,7 +15,7 @@ from toolbox.studies.gd import metrics, model
 
 
 def test_the_default_c_is_p():
-    assert gd_cli.P_DEFAULT == model.P
+    assert gd_cli.P_BALANCED == model.P
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_missing_solvers_get_a_hint(cli, monkeypatch):
     from toolbox.studies.gd import certify
 
     with pytest.raises(certify.UsageError, match=r"pip install 'toolbox\[pep\]'"):
-        certify.certify(None, schedule="anytime", N=(2,), mu=0.0, metric=("f",), c=model.P)
+        certify.certify(None, gd_cli.Certify(N=(2,)))
 
 
 def test_divergent_constants_are_computed_when_asked_for(cli):

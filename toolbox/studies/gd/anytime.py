@@ -8,44 +8,38 @@ from toolbox.core.errors import UsageError
 from toolbox.core.run import Run
 
 from . import lower_bounds, model
+from .cli import Anytime
 from .worst_case import LOWER_BOUND, stopping_times, worst_case_chunks
 
 TWO_SIDED_LIMIT = 2000
 
 
-def anytime(
-    run: Run,
-    *,
-    T: int,
-    schedules: tuple[str, ...],
-    c: float,
-    lambda_grid: int,
-    dense: bool,
-    two_sided: bool,
-    allow_divergent: bool,
-) -> None:
+def anytime(run: Run, p: Anytime) -> None:
     """One row per schedule and stopping time; deterministic.
 
     Errors: `UsageError` for an unknown schedule, a constant step >= 2 without
     `--allow-divergent`, a horizon too long for a fixed-horizon schedule or the two-sided bound.
     """
-    check_schedules(schedules, T, allow_divergent)
-    if two_sided and T > TWO_SIDED_LIMIT:
+    check_schedules(p.schedules, p.T, p.allow_divergent)
+    if p.two_sided and p.T > TWO_SIDED_LIMIT:
         raise UsageError(
-            f"--two-sided with --T {T}: that bound simulates every step; T <= {TWO_SIDED_LIMIT}"
+            f"--two-sided with --T {p.T}: that bound simulates every step; T <= {TWO_SIDED_LIMIT}"
         )
     stops = {
-        name: np.arange(1, T + 1) if dense else stopping_times(name, T, c) for name in schedules
+        name: np.arange(1, p.T + 1) if p.dense else stopping_times(name, p.T, p.c)
+        for name in p.schedules
     }
     done = run.restore() or {"schedule": 0, "chunk": 0}
     total = sum(stop.size for stop in stops.values())
-    before = sum(stops[name].size for name in schedules[: done["schedule"]])
+    before = sum(stops[name].size for name in p.schedules[: done["schedule"]])
     with run.progress(total, "stopping times", before) as progress:
-        for number in range(done["schedule"], len(schedules)):
-            name = schedules[number]
-            better = lower_bounds.two_sided_huber(model.schedule(name, T, c)) if two_sided else None
+        for number in range(done["schedule"], len(p.schedules)):
+            name = p.schedules[number]
+            better = None
+            if p.two_sided:
+                better = lower_bounds.two_sided_huber(model.schedule(name, p.T, p.c))
             first_chunk = done["chunk"] if number == done["schedule"] else 0
-            for chunk, part in enumerate(worst_case_chunks(name, stops[name], c, lambda_grid)):
+            for chunk, part in enumerate(worst_case_chunks(name, stops[name], p.c, p.lambda_grid)):
                 run.checkpoint(lambda: {"schedule": number, "chunk": chunk})
                 if chunk < first_chunk:  # its rows are in the table already
                     continue

@@ -12,54 +12,47 @@ from toolbox.core.run import Run
 
 from . import metrics, model, pep
 from .anytime import check_schedules
+from .cli import Certify
 from .worst_case import CERTIFIED, LOWER_BOUND, THEOREM, worst_case
 
 LIMIT = 60
 
 
-def certify(
-    run: Run,
-    *,
-    schedule: str,
-    N: tuple[int, ...],
-    mu: float,
-    metric: tuple[str, ...],
-    c: float,
-) -> None:
+def certify(run: Run, p: Certify) -> None:
     """One row per number of steps and metric: the optimum of the SDP and what theory says.
 
     Errors: `UsageError` for an unknown schedule or metric, N > 60 without `--force`, and missing
     solvers.
     """
-    check_schedules((schedule,), max(N), allow_divergent=True, flag="--schedule")
-    for name in metric:
+    check_schedules((p.schedule,), max(p.N), allow_divergent=True, flag="--schedule")
+    for name in p.metric:
         if name not in pep.METRICS:
             raise UsageError(f"--metric {name}: expected some of {', '.join(pep.METRICS)}")
-    if max(N) > LIMIT and not run.force:
+    if max(p.N) > LIMIT and not run.force:
         raise UsageError(
-            f"--N {max(N)}: a program of {(max(N) + 2) * (max(N) + 1)} constraints takes minutes "
-            f"and gigabytes; stay at {LIMIT} or say --force"
+            f"--N {max(p.N)}: a program of {(max(p.N) + 2) * (max(p.N) + 1)} constraints takes "
+            f"minutes and gigabytes; stay at {LIMIT} or say --force"
         )
     if not all(importlib.util.find_spec(package) for package in ("cvxpy", "clarabel")):
         raise UsageError("gd certify needs cvxpy and clarabel; run: pip install 'toolbox[pep]'")
-    cells = [(steps, name) for steps in N for name in metric]
+    cells = [(steps, name) for steps in p.N for name in p.metric]
     start = run.restore() or 0
     with run.progress(len(cells), "programs", start) as progress:
         for number in range(start, len(cells)):
             run.checkpoint(lambda: number)
             steps, name = cells[number]
-            h = model.schedule(schedule, steps, c)
+            h = model.schedule(p.schedule, steps, p.c)
             began = time.perf_counter()
-            found = pep.worst_case_pep(h, mu, name)
+            found = pep.worst_case_pep(h, p.mu, name)
             run.say(f"N {steps} {name}: {time.perf_counter() - began:.1f} s")
-            theory, relation = closed_form(schedule, steps, mu, name, c)
+            theory, relation = closed_form(p.schedule, steps, p.mu, name, p.c)
             run.write(
                 "certificates",
                 {
-                    "schedule": [schedule],
+                    "schedule": [p.schedule],
                     "T": steps,
                     "metric": name,
-                    "mu": mu,
+                    "mu": p.mu,
                     "pep_value": found.value,
                     "closed_form": theory,
                     "relation": relation,

@@ -5,18 +5,19 @@ from __future__ import annotations
 from toolbox.core.run import Run
 
 from . import metrics, model
+from .cli import Csweep
 from .worst_case import stopping_times, worst_case
 
 
-def csweep(run: Run, *, cs: tuple[float, ...], T: int, lambda_grid: int) -> None:
+def csweep(run: Run, p: Csweep) -> None:
     """One row per c and decade of stopping times; deterministic."""
     start = run.restore() or 0
-    with run.progress(len(cs), "values of c", start) as progress:
-        for number in range(start, len(cs)):
+    with run.progress(len(p.cs), "values of c", start) as progress:
+        for number in range(start, len(p.cs)):
             run.checkpoint(lambda: number)
-            c = cs[number]
-            found = worst_case("anytime", stopping_times("anytime", T, c), c, lambda_grid)
-            late = found.endpoint & (found.N >= T / 10)
+            c = p.cs[number]
+            found = worst_case("anytime", stopping_times("anytime", p.T, c), c, p.lambda_grid)
+            late = found.endpoint & (found.N >= p.T / 10)
             decades, sups = metrics.decade_sups(found.N, found.N**model.THETA * found.tau)
             run.write(
                 "growth",

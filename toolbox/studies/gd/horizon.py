@@ -7,24 +7,25 @@ import numpy as np
 from toolbox.core.run import Run
 
 from . import metrics, model
+from .cli import Horizon
 from .worst_case import CERTIFIED, CERTIFIED_CONSTANT, LOWER_BOUND, THEOREM, worst_case
 
 
-def horizon(run: Run, *, T_max: int, lambda_grid: int) -> None:
+def horizon(run: Run, p: Horizon) -> None:
     """One row per method and horizon; deterministic.
 
     PriDP and DomDP (Zhang and Jiang, arXiv:2410.12395) are rebuilt for every horizon, the silver
     schedule stands at its own horizons 2^k - 1, the anytime schedule is one for all.
     """
-    horizons = _horizons(T_max)
-    silver = 2 ** np.arange(1, int(np.log2(T_max + 1)) + 1) - 1
-    primitive, _ = model.pridp_sums(T_max)
-    dominant, _ = model.domdp_sums(T_max, primitive)
+    horizons = _horizons(p.T_max)
+    silver = 2 ** np.arange(1, int(np.log2(p.T_max + 1)) + 1) - 1
+    primitive, _ = model.pridp_sums(p.T_max)
+    dominant, _ = model.domdp_sums(p.T_max, primitive)
     best = np.array([model.optimal_constant_step(int(N)) for N in horizons])
     constant = np.array(
         [float(metrics.constant_tau(h, N)) for h, N in zip(best, horizons, strict=True)]
     )
-    anytime = worst_case("anytime", horizons, curvatures=lambda_grid)
+    anytime = worst_case("anytime", horizons, curvatures=p.lambda_grid)
     run.checkpoint(lambda: None)
     certified = np.where(horizons <= CERTIFIED_CONSTANT, CERTIFIED, LOWER_BOUND)
     rows = {

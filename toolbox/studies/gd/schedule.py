@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,15 +10,17 @@ from toolbox.core.run import Run
 
 from . import metrics, model
 from .anytime import check_schedules
+from .cli import Schedule
 
 CHUNK = 100_000
 
 
-def schedule(run: Run, *, name: str, T: int, c: float) -> None:
+def schedule(run: Run, p: Schedule) -> None:
     """One row per step; deterministic.
 
     Errors: `UsageError` for an unknown schedule.
     """
+    name, T, c = p.name, p.T, p.c
     check_schedules((name,), T, allow_divergent=True, flag="--name")
     h = model.schedule(name, T, c)
     level, endpoint = model.structure(name, T, c)
@@ -44,14 +45,17 @@ def schedule(run: Run, *, name: str, T: int, c: float) -> None:
         )
 
 
-def show(folder: Path, *, print: str, **params: Any) -> None:
-    """Put the stepsizes on stdout, as text that reads back to the same floats."""
+def show(folder: Path, form: str) -> None:
+    """Print the run's folder, or its stepsizes as text that reads back to the same floats.
+
+    form : folder, lines or csv
+    """
     import sys
 
     table = folder / "steps.csv"
-    if print == "folder":
+    if form == "folder":
         sys.stdout.write(f"{folder}\n")
-    elif print == "csv":
+    elif form == "csv":
         sys.stdout.write(table.read_text(encoding="utf-8"))
     else:
         lines = table.read_text(encoding="utf-8").splitlines()

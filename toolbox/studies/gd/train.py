@@ -12,17 +12,11 @@ from toolbox.core.run import Run
 
 from . import data, model
 from .anytime import check_schedules
+from .cli import Train
 from .worst_case import worst_case
 
 
-def train(
-    run: Run,
-    *,
-    T: int,
-    objectives: tuple[str, ...],
-    schedules: tuple[str, ...],
-    c: float,
-) -> None:
+def train(run: Run, p: Train) -> None:
     """One row per objective, schedule and recorded step.
 
     gap = (f(x_t) - f*) / (L |x_0 - x*|^2), the unit of tau, so that a run can be held against the
@@ -30,20 +24,20 @@ def train(
 
     Errors: `UsageError` for an unknown objective or schedule.
     """
-    check_schedules(schedules, T)
-    for name in objectives:
+    check_schedules(p.schedules, p.T)
+    for name in p.objectives:
         if name not in data.OBJECTIVES:
             raise UsageError(f"--objectives {name}: expected some of {', '.join(data.OBJECTIVES)}")
-    stops = _stops(T)
-    worst = {name: worst_case(name, stops, c) for name in schedules}
-    cells = [(r, o, s) for r in range(run.repeats) for o in objectives for s in schedules]
+    stops = _stops(p.T)
+    worst = {name: worst_case(name, stops, p.c) for name in p.schedules}
+    cells = [(r, o, s) for r in range(run.repeats) for o in p.objectives for s in p.schedules]
     start = run.restore() or 0
     with run.progress(len(cells), "trainings", start) as progress:
         for number in range(start, len(cells)):
             run.checkpoint(lambda: number)
             repeat, name, schedule = cells[number]
             objective = data.objective(name, run.rng(repeat, name))
-            gap, best = descend(objective, model.schedule(schedule, T, c), stops)
+            gap, best = descend(objective, model.schedule(schedule, p.T, p.c), stops)
             run.write(
                 "curve",
                 {
