@@ -6,6 +6,7 @@ import torch
 
 from toolbox.core.errors import UsageError
 from toolbox.studies.multiindex import data, metrics, theory
+from toolbox.studies.multiindex.cli import TwoStages
 from toolbox.studies.multiindex.learn import Problem, plan
 from toolbox.studies.multiindex.link import parse_link
 from toolbox.studies.multiindex.model import Reduced, Shared
@@ -198,11 +199,11 @@ def test_more_directions_than_dimensions_are_refused_in_one_sentence():
 
 def test_budgets_follow_the_theory_and_flags_override_them():
     problem = Problem(LINK, 64, 4, 8)
-    auto = plan(problem, 0.5, 0.1, 0, 0, 0)
+    auto = plan(problem, TwoStages())
     assert auto.etas[1] == pytest.approx(0.1 * auto.etas[0])
     time = auto.samples[0] * auto.etas[0]
     assert time == pytest.approx(3 * theory.typical_time(LINK, 4, 64), rel=1e-3)
-    given = plan(problem, 0.5, 0.0, 7, 1000, 5)
+    given = plan(problem, TwoStages(anneal=0.0, batch=7, samples=1000, anneal_samples=5))
     assert given.samples == (1000, 0)
     assert given.batches[0] == 7
     assert given.steps == (143, 0)

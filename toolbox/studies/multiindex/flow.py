@@ -8,30 +8,29 @@ import pandas as pd
 from toolbox.core.run import Run
 
 from . import data, metrics, theory
+from .cli import Flow
 from .link import Link, parse_link, parse_links
 
 
-def flow(
-    run: Run, *, links: tuple[str, ...], dims: tuple[int, ...], P: int, neurons: int, level: float
-) -> None:
+def flow(run: Run, p: Flow) -> None:
     """Per replicate, link and d: times of every neuron, their medians, and the fits.
 
     Errors: `UsageError` for a link that cannot be read and for P > d.
     """
-    parsed = parse_links(links)
-    for d in dims:
-        data.check_sizes(P, d)
+    parsed = parse_links(p.links)
+    for d in p.dims:
+        data.check_sizes(p.P, d)
     for link in parsed:
         run.say(link.describe())
-    jobs = [(r, link, d) for r in range(run.repeats) for link in parsed for d in sorted(dims)]
+    jobs = [(r, link, d) for r in range(run.repeats) for link in parsed for d in sorted(p.dims)]
     state = run.restore() or {"job": 0, "medians": []}
     medians = list(state["medians"])
     with run.progress(len(jobs), "cells", state["job"]) as bar:
         for number in range(state["job"], len(jobs)):
             run.checkpoint(lambda: {"job": number, "medians": medians})
             repeat, link, d = jobs[number]
-            u0 = data.coupled_starts(run, repeat, neurons, d, P)[:, :P]
-            table = _neurons(link, d, u0, level)
+            u0 = data.coupled_starts(run, repeat, p.neurons, d, p.P)[:, : p.P]
+            table = _neurons(link, d, u0, p.level)
             run.write("neurons", table, repeat)
             medians += _medians(table)
             bar.update(1, f"{link.name} d {d}")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from toolbox.core.run import Run
 
 from . import data, metrics, theory
+from .cli import Identify
 from .learn import Problem, one_thread, plan, stages, warn
 from .link import parse_links
 
@@ -17,32 +18,19 @@ Floats = NDArray[np.float64]
 NULL = "uniform direction"
 
 
-def identify(
-    run: Run,
-    *,
-    links: tuple[str, ...],
-    d: int,
-    P: int,
-    m: int,
-    noise: float,
-    eta: float,
-    anneal: float,
-    batch: int,
-    samples: int,
-    anneal_samples: int,
-) -> None:
+def identify(run: Run, p: Identify) -> None:
     """Per replicate and link: the isotropy of every neuron at the end, and its mean on the way.
 
     Errors: `UsageError` for a link that cannot be read and for P > d.
     """
-    parsed = parse_links(links)
-    data.check_sizes(P, d)
+    parsed = parse_links(p.links)
+    data.check_sizes(p.P, p.d)
     for link in parsed:
         run.say(link.describe())
-    problems = [Problem(link, d, P, m, noise) for link in parsed]
-    plans = [plan(p, eta, anneal, batch, samples, anneal_samples) for p in problems]
+    problems = [Problem(link, p.d, p.P, p.m, p.noise) for link in parsed]
+    plans = [plan(problem, p) for problem in problems]
     jobs = [(repeat, k) for repeat in range(run.repeats) for k in range(len(parsed))]
-    warn(run, eta)
+    warn(run, p.eta)
     state: dict[str, Any] = run.restore() or {"job": 0, "inner": None}
     inner = state["inner"]
     with one_thread(), run.progress(len(jobs), "links", state["job"]) as bar:
@@ -64,9 +52,9 @@ def identify(
                 run.write("isotropy", {**drawn, "iso_sum4": found["iso_sum4"]}, repeat)
 
             if k == 0 and inner is None:
-                ends = [sum(a * b for a, b in zip(p.etas, p.samples, strict=True)) for p in plans]
-                null = {"series": NULL, "samples": [0, max(sum(p.samples) for p in plans)]}
-                times = {"time": [0.0, max(ends)], "iso_sum4": theory.null_sum4(P)}
+                ends = [each.flow_time for each in plans]
+                null = {"series": NULL, "samples": [0, max(sum(each.samples) for each in plans)]}
+                times = {"time": [0.0, max(ends)], "iso_sum4": theory.null_sum4(p.P)}
                 run.write("isotropy", {**null, **times}, repeat)
             learner = stages(run, repeat, problem, steps, tick, inner, record)
             inner = None
@@ -75,9 +63,9 @@ def identify(
             run.write(
                 "identify",
                 {
-                    "link": problem.link.name, "d": d, "P": P, "neuron": np.arange(m), "sub": s,
-                    "iso_max": u2.max(axis=1) / s, "iso_sum4": (u2**2).sum(axis=1) / s**2,
-                    "null_max": theory.null_max(P), "null_sum4": theory.null_sum4(P),
+                    "link": problem.link.name, "d": p.d, "P": p.P, "neuron": np.arange(p.m),
+                    "sub": s, "iso_max": u2.max(axis=1) / s, "iso_sum4": (u2**2).sum(axis=1) / s**2,
+                    "null_max": theory.null_max(p.P), "null_sum4": theory.null_sum4(p.P),
                 },
                 repeat,
             )  # fmt: skip

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from toolbox.core.run import Run
 
 from . import data, theory
+from .cli import TwoStages, UntilArrival
 from .data import Stream
 from .link import Link
 from .model import Learner, Reduced, Shared
@@ -104,18 +105,18 @@ class Arrival:
 
 
 def race(
-    run: Run, problem: Problem, learner: Learner, stream: Stream, level: float, most: int,
-    patience: float, tick: Tick, saved: Any,
+    run: Run, p: UntilArrival, problem: Problem, learner: Learner, stream: Stream, tick: Tick,
+    saved: Any,
 ) -> Arrival:  # fmt: skip
     """Train all step sizes on one stream until each has arrived.
 
-    One that has not arrived when `patience` times the samples of the first are seen, or `most`, is
-    given up: its time is censored. Links without an order above 2 arrive with the subspace.
+    One that has not arrived after `p.patience` times the samples of the first, or `p.max_samples`,
+    is given up: its time is censored. Links without an order above 2 arrive with the subspace.
     Looked at every per cent of the samples.
     """
     S = len(learner.etas)
     arrival = Arrival(np.full(S, np.nan), np.full(S, np.nan), np.zeros(S))
-    alive, n, due, limit = np.arange(S), 0, 0, most
+    alive, n, due, limit = np.arange(S), 0, 0, p.max_samples
     if saved is not None:
         arrival = Arrival(*(saved[k].copy() for k in ("subspace", "direction", "seen")))
         alive, n, due, limit = (saved[k] for k in ("alive", "n", "due", "limit"))
@@ -141,12 +142,12 @@ def race(
         mass = np.median(square.sum(axis=2), axis=1)
         best = np.median(square.max(axis=2), axis=1)
         for times, value in ((arrival.subspace, mass), (arrival.direction, best)):
-            fresh = alive[(value >= level) & np.isnan(times[alive])]
+            fresh = alive[(value >= p.level) & np.isnan(times[alive])]
             times[fresh] = n
         goal = arrival.direction if problem.link.names_directions else arrival.subspace
         there = ~np.isnan(goal[alive])
         if there.any():
-            limit = min(limit, int(patience * np.nanmin(goal)))
+            limit = min(limit, int(p.patience * np.nanmin(goal)))
             alive = alive[~there]
             if len(alive):
                 learner.keep(~there)
@@ -170,26 +171,28 @@ class Plan:
         first, second = (-(-n // b) for n, b in zip(self.samples, self.batches, strict=True))
         return first, second
 
+    @property
+    def flow_time(self) -> float:
+        """Samples times step size, over both stages."""
+        return sum(eta * n for eta, n in zip(self.etas, self.samples, strict=True))
 
-def plan(
-    problem: Problem, eta: float, anneal: float, batch: int, samples: int, anneal_samples: int
-) -> Plan:
+
+def plan(problem: Problem, p: TwoStages) -> Plan:
     """The stages of one problem.
 
-    eta : in units of the step at which noise is felt at the start or at the end, see `step_unit`
-    anneal : factor on the step in the second stage; 0 leaves it out
-    batch, samples, anneal_samples : 0 takes them from the theory: three times the flow time of a
-    typical start, and five relaxation times of 1 - u^2
+    Values of 0 are taken from the theory: three times the flow time of a typical start, five
+    relaxation times of 1 - u^2, and the largest batch that follows the flow.
     """
     link, P, d = problem.link, problem.P, problem.d
-    first = eta * theory.step_unit(link, P, d, problem.sigma, settle=True)
-    second = anneal * first
-    samples = samples or int(3 * theory.typical_time(link, P, d) / first)
-    if anneal == 0:
+    first = p.eta * theory.step_unit(link, P, d, problem.sigma, settle=True)
+    second = p.anneal * first
+    samples = p.samples or int(3 * theory.typical_time(link, P, d) / first)
+    anneal_samples = p.anneal_samples
+    if p.anneal == 0:
         anneal_samples, second = 0, first
     elif not anneal_samples:
         anneal_samples = int(2.5 / theory.settling_rate(link) / second)
-    batches = tuple(theory.batch_size(link, each, batch, d) for each in (first, second))
+    batches = tuple(theory.batch_size(link, each, p.batch, d) for each in (first, second))
     return Plan((first, second), (batches[0], batches[1]), (samples, anneal_samples))
 
 

@@ -11,46 +11,30 @@ import pandas as pd
 from toolbox.core.run import Run
 
 from . import data, metrics, theory
+from .cli import Scaling, UntilArrival
 from .learn import Arrival, Problem, one_thread, prepare, race
 from .link import Link, parse_links
 
 
-def scaling(
-    run: Run,
-    *,
-    links: tuple[str, ...],
-    dims: tuple[int, ...],
-    P: int,
-    m: int,
-    noise: float,
-    eta_grid: tuple[float, ...],
-    batch: int,
-    level: float,
-    max_samples: int,
-    patience: float,
-    stream: str,
-) -> None:
+def scaling(run: Run, p: Scaling) -> None:
     """Per replicate, link and d: every step size of the grid, the best one, and the fits.
 
     Errors: `UsageError` for a link that cannot be read and for P > d.
     """
-    parsed = parse_links(links)
-    for d in dims:
-        data.check_sizes(P, d)
+    parsed = parse_links(p.links)
+    for d in p.dims:
+        data.check_sizes(p.P, d)
     for link in parsed:
         run.say(link.describe())
     problems = [
-        Problem(link, d, P, m, noise, reduced=stream == "reduced")
-        for d in sorted(dims)
+        Problem(link, d, p.P, p.m, p.noise, reduced=p.stream == "reduced")
+        for d in sorted(p.dims)
         for link in parsed
     ]
-    cells(run, problems, eta_grid, batch, level, max_samples, patience, "d")
+    cells(run, p, problems, "d")
 
 
-def cells(
-    run: Run, problems: Sequence[Problem], grid: Sequence[float], batch: int, level: float,
-    most: int, patience: float, size: str,
-) -> None:  # fmt: skip
+def cells(run: Run, p: UntilArrival, problems: Sequence[Problem], size: str) -> None:
     """Race every problem in every replicate, and fit the powers of `size`, `d` or `P`.
 
     The step sizes of a cell share one stream and so one batch, that of the largest step.
@@ -67,21 +51,19 @@ def cells(
                 run.checkpoint(lambda: {"job": number, "inner": make(), "best": best})
 
             unit = theory.step_unit(problem.link, problem.P, problem.d, problem.sigma)
-            scales = np.array(sorted(grid))
+            scales = np.array(sorted(p.eta_grid))
             b = min(
-                most,
-                theory.batch_size(problem.link, float(unit * scales[-1]), batch, problem.numbers),
+                p.max_samples,
+                theory.batch_size(problem.link, float(unit * scales[-1]), p.batch, problem.numbers),
             )
             learner, stream = prepare(run, repeat, problem, unit * scales * b, b, "samples")
             try:
-                found = race(
-                    run, problem, learner, stream, level, most, patience, tick, inner
-                )  # fmt: skip
+                found = race(run, p, problem, learner, stream, tick, inner)
             finally:
                 stream.close()
             inner = None
             run.write("steps", _rows(problem, scales, unit * scales, b, found), repeat)
-            chosen = _best(problem, scales, unit * scales, b, level, found)
+            chosen = _best(problem, scales, unit * scales, b, p.level, found)
             run.write("samples", chosen, repeat)
             best.append(chosen)
             bar.update(1, f"{problem.link.name} {size} {getattr(problem, size)}")

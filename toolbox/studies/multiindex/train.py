@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from toolbox.core.run import Run
 
 from . import data, metrics, theory
+from .cli import Train
 from .learn import Plan, Problem, one_thread, plan, stages, warn
 from .link import Link, parse_link
 from .model import Learner, Shared
@@ -19,32 +20,17 @@ LEVEL = 0.8
 RIDGE_LAMBDA = 1e-4
 
 
-def train(
-    run: Run,
-    *,
-    link: str,
-    d: int,
-    P: int,
-    m: int,
-    noise: float,
-    eta: float,
-    anneal: float,
-    batch: int,
-    samples: int,
-    anneal_samples: int,
-    ridge_n: int,
-    rotate: bool,
-) -> None:
+def train(run: Run, p: Train) -> None:
     """Per replicate: the metrics at every 2 % of the samples, then the fit of the second layer.
 
     Errors: `UsageError` for a link that cannot be read and for P > d.
     """
-    phi = parse_link(link)
-    data.check_sizes(P, d)
+    phi = parse_link(p.link)
+    data.check_sizes(p.P, p.d)
     run.say(phi.describe())
-    problem = Problem(phi, d, P, m, noise, rotate)
-    steps = plan(problem, eta, anneal, batch, samples, anneal_samples)
-    warn(run, eta)
+    problem = Problem(phi, p.d, p.P, p.m, p.noise, p.rotate)
+    steps = plan(problem, p)
+    warn(run, p.eta)
     total = sum(steps.steps)
     state: dict[str, Any] = run.restore() or {"repeat": 0, "inner": None, "first": [None, None]}
     with one_thread(), run.progress(run.repeats * total, "steps", state["repeat"] * total) as bar:
@@ -64,20 +50,20 @@ def train(
                 shown = {
                     "subspace": found["sub_median"], "alignment": found["align_median"],
                     "worst direction": found["worst_dir"], "isotropy": found["iso_sum4"],
-                    "uniform direction": theory.null_sum4(P),
+                    "uniform direction": theory.null_sum4(p.P),
                 }  # fmt: skip
                 names, values = list(shown), list(shown.values())
                 run.write("curves", {"samples": n, "quantity": names, "value": values}, repeat)
 
             learner = stages(run, repeat, problem, steps, tick, inner, record)
             found = metrics.alignment(learner.overlaps()[0].double().cpu().numpy())
-            error = ridge(run, repeat, problem, learner, ridge_n)
+            error = ridge(run, repeat, problem, learner, p.ridge_n)
             run.write(
                 "final",
                 {
-                    "link": phi.name, "d": d, "P": P, "m": m, "samples": _seen(steps),
+                    "link": phi.name, "d": p.d, "P": p.P, "m": p.m, "samples": _seen(steps),
                     "t_sub": first[0], "t_dir": first[1], **found,
-                    "ridge_samples": ridge_n, "ridge_relative_error": error,
+                    "ridge_samples": p.ridge_n, "ridge_relative_error": error,
                 },
                 repeat,
             )  # fmt: skip

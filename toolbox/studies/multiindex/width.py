@@ -9,26 +9,12 @@ import numpy as np
 from toolbox.core.run import Run
 
 from . import data, theory
+from .cli import Width
 from .learn import Problem, one_thread, plan, stages, warn
 from .link import parse_link
 
 
-def width(
-    run: Run,
-    *,
-    link: str,
-    d: int,
-    P: int,
-    widths: tuple[int, ...],
-    groups: int,
-    noise: float,
-    eta: float,
-    anneal: float,
-    batch: int,
-    samples: int,
-    anneal_samples: int,
-    level: float,
-) -> None:
+def width(run: Run, p: Width) -> None:
     """Per replicate: the share of directions that m neurons find, over disjoint groups of m.
 
     Neurons do not interact, so one training of groups x max(widths) neurons on one stream serves
@@ -36,13 +22,13 @@ def width(
 
     Errors: `UsageError` for a link that cannot be read and for P > d.
     """
-    phi = parse_link(link)
-    data.check_sizes(P, d)
+    phi = parse_link(p.link)
+    data.check_sizes(p.P, p.d)
     run.say(phi.describe())
-    total = groups * max(widths)
-    problem = Problem(phi, d, P, total, noise)
-    steps = plan(problem, eta, anneal, batch, samples, anneal_samples)
-    warn(run, eta)
+    total = p.groups * max(p.widths)
+    problem = Problem(phi, p.d, p.P, total, p.noise)
+    steps = plan(problem, p)
+    warn(run, p.eta)
     state: dict[str, Any] = run.restore() or {"repeat": 0, "inner": None}
     inner = state["inner"]
     count = sum(steps.steps)
@@ -55,14 +41,14 @@ def width(
 
             learner = stages(run, repeat, problem, steps, tick, inner)
             inner = None
-            found = (learner.overlaps()[0].double().cpu().numpy() ** 2) >= level
-            for m in sorted(widths):
+            found = (learner.overlaps()[0].double().cpu().numpy() ** 2) >= p.level
+            for m in sorted(p.widths):
                 blocks = total // m
-                each = found[: blocks * m].reshape(blocks, m, P).any(axis=1).mean(axis=1)
-                row = {"link": phi.name, "d": d, "P": P, "m": m, "groups": blocks}
+                each = found[: blocks * m].reshape(blocks, m, p.P).any(axis=1).mean(axis=1)
+                row = {"link": phi.name, "d": p.d, "P": p.P, "m": m, "groups": blocks}
                 shares = {
                     "measured": (each.mean(), (each == 1).mean()),
-                    "coupons": (theory.coupon(P, m), theory.coupon_all(P, m)),
+                    "coupons": (theory.coupon(p.P, m), theory.coupon_all(p.P, m)),
                 }
                 for source, (share, every) in shares.items():
                     both = {"directions_found": float(share), "all_found": float(every)}
