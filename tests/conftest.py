@@ -108,7 +108,14 @@ def launch(out: Path) -> Callable[..., Any]:
     from toolbox.core.execute import Request, execute
 
     def call(experiment: Callable[..., None], command: str = "train", **asked: Any) -> Any:
-        controls = {"force": False, "quiet": True, "device": "cpu", "threads": None, "out": out}
+        controls = {
+            "again": False,
+            "allow_costly": False,
+            "quiet": True,
+            "device": "cpu",
+            "threads": None,
+            "out": out,
+        }
         controls.update({name: asked.pop(name) for name in list(asked) if name in controls})
         params = {"seed": 0, "repeats": 1, **asked}
         origins = dict.fromkeys(params, "flag")

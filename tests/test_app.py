@@ -71,9 +71,9 @@ def test_results_are_on_stdout_and_all_else_on_stderr(cli, out):
     assert "claim" in first.stderr
     second = cli("coin", "toss")
     assert second.stdout == first.stdout
-    assert "already complete; --force makes it again" in second.stderr
+    assert "already complete; --again computes it anew" in second.stderr
     assert cli("coin", "toss", "--quiet") == (0, first.stdout, "")
-    document = json.loads(cli("coin", "toss", "--json", "--force").stdout)
+    document = json.loads(cli("coin", "toss", "--json", "--again").stdout)
     assert document["folder"] == str(first.folder)
     assert document["status"] == "complete"
     assert not document["already_there"]

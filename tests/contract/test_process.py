@@ -69,7 +69,7 @@ print(json.dumps([pages, sorted(set(sys.modules) & {HEAVY!r})]))
                 assert f"{param.values}; default: {default}." in shown, (case, param.flag)
         for flag in (
             *("--preset", "--config", "--seed", "--repeats", "--device", "--threads"),
-            *("--out", "--scratch", "--force", "--json", "--quiet"),
+            *("--out", "--scratch", "--again", "--allow-costly", "--json", "--quiet"),
         ):
             assert flag in page, (case, flag)
 
@@ -185,7 +185,7 @@ def test_a_full_disk_is_one_sentence_and_keeps_old_results(
             except OSError:
                 continue
     before = tables(old) if old.exists() else {}
-    code, stdout, stderr = finish(fork(*case.words, "--preset", "smoke", "--force", out=full_disk))
+    code, stdout, stderr = finish(fork(*case.words, "--preset", "smoke", "--again", out=full_disk))
     assert code == 1, stderr
     assert stdout == ""
     assert "cannot write" in stderr

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from toolbox.core import run as run_module
-from toolbox.core import signals
+from toolbox.core import saving, signals
 from toolbox.core.errors import Diverged, Interrupted, ToolboxError, UsageError
 
 
@@ -38,22 +41,31 @@ def test_an_undeclared_table_is_a_bug(launch):
         inside(launch, lambda run: run.write("curves", {"x": [1]}, 0))
 
 
-def test_no_checkpoint_is_made_within_a_minute_and_one_after_it(launch, monkeypatch):
+def test_no_checkpoint_is_made_within_a_minute_and_then_as_its_cost_allows(launch, monkeypatch):
     class Clock:
-        now = 0.0
+        now, cost = 0.0, 5.0
 
     monkeypatch.setattr(run_module.time, "monotonic", lambda: Clock.now)
-    asked_for = []
+    made = []
 
     def check(run):
-        run._saved = Clock.now
-        for second in (0, 30, 59, 61, 100, 120, 122):
+        def state():
+            made.append(Clock.now)
+            return None
+
+        def save(*rest):
+            Clock.now += Clock.cost
+
+        monkeypatch.setattr(saving.checkpoint, "save", save)
+        run._saver.last = Clock.now
+        for second in (0, 30, 59, 61, 100, 120, 165, 167):
             Clock.now = second
-            run.checkpoint(lambda: asked_for.append(Clock.now))
+            run.checkpoint(state)
         assert run.checkpoint_path.exists()
 
     record = inside(launch, check)
-    assert asked_for == [61, 122]
+    # 5 s each: the next may come 100 s after the end of the one at 61.
+    assert made == [61, 167]
     assert not record.path.with_suffix(".checkpoint").exists()
 
 
@@ -61,14 +73,22 @@ def test_a_run_without_a_checkpoint_starts_afresh(launch):
     inside(launch, lambda run: [None for _ in [0] if run.restore() is None])
 
 
-@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
-def test_the_first_value_that_is_not_finite_ends_a_run(value):
-    with pytest.raises(Diverged, match="the loss at step 3 is"):
-        run_module.Run.check_finite(None, value, "the loss at step 3")
+@pytest.mark.parametrize(
+    "value",
+    [math.inf, -math.inf, math.nan, np.float32("nan"), np.array([1, np.inf]),
+     torch.tensor([[0.0, math.nan]], requires_grad=True), torch.tensor(math.inf).bfloat16()],
+)  # fmt: skip
+def test_the_first_value_that_is_not_finite_ends_a_run(launch, value):
+    def check(run):
+        with pytest.raises(Diverged, match=r"the loss at step 3 is (-?inf|nan); the rows before"):
+            run.check_finite(value, "the loss at step 3")
+
+    inside(launch, check)
 
 
-def test_finite_values_pass():
-    run_module.Run.check_finite(None, 1e308, "the loss")
+@pytest.mark.parametrize("value", [1e308, 3, np.int64(2), np.ones(2), torch.ones(2)])
+def test_finite_values_pass(launch, value):
+    inside(launch, lambda run: run.check_finite(value, "the loss"))
 
 
 def test_a_device_that_is_not_here_is_refused_with_those_that_are(launch):

@@ -80,5 +80,5 @@ def test_what_a_killed_attempt_left_on_this_node_goes(cli, disk, grown):
 
     left = disk / f".tmp-{run}-{socket.gethostname()}-{2**22 + 1}-abc"
     left.mkdir()
-    cli("coin", "toss", "--scratch", disk, "--force")
+    cli("coin", "toss", "--scratch", disk, "--again")
     assert not left.exists()

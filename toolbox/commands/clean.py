@@ -30,9 +30,9 @@ def _litter(out: Path) -> Iterator[tuple[Path, str]]:
         if name.startswith(".tmp-") and store.is_stale(path):
             yield path, "temporary, its process is gone"
         elif name.startswith(".old-"):
-            # Put aside by --force; it is litter only when the new run is in place.
+            # Put aside by --again; it is litter only when the new run is in place.
             if store.read_manifest(path.with_name(name.split("-")[1])):
-                yield path, "replaced by --force"
+                yield path, "replaced by --again"
         elif name.endswith(".failed.json"):
             yield path, "failed run"
         elif name.endswith(".bad"):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toolbox.core import code, divergence
 from toolbox.core.errors import ToolboxError
 from toolbox.core.status import Status
 
@@ -39,7 +40,9 @@ def perform(
 
     verdicts = [] if there or record.status is not Status.COMPLETE else verdicts_of(record)
     if there:
-        say(f"already {record.status}; --force makes it again")
+        changed = code.changed_since(record.manifest.get("code"), study)
+        since = f", but {code.shown(changed)} has changed since" if changed else ""
+        say(f"already {record.status}{since}; --again computes it anew")
     if verdicts and not request.quiet:
         from toolbox.core.show import verdict_table
 
@@ -60,5 +63,8 @@ def perform(
         show(record.path)
     else:
         print(record.path)
-    if record.status is Status.DIVERGED:
+    if record.status is not Status.DIVERGED:
+        for line in divergence.lines(record.manifest):
+            print(line, file=sys.stderr, flush=True)  # under --quiet too: a mean lacks something
+    else:
         raise ToolboxError(f"diverged: {record.manifest['message']}")

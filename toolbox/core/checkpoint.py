@@ -1,24 +1,29 @@
 """A checkpoint is one file, put in place by a rename: the state, every RNG, the tables so far.
 
-It is a zip of JSON, .npy arrays and one torch file of tensors read with `weights_only=True`;
-no pickle, so a checkpoint found on a shared disk cannot run code.
+It is a zip of JSON, one member of raw numbers that is memory-mapped on loading, the tables and the
+files. There is no pickle, so a checkpoint found on a shared disk cannot run code.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import pickle
 import random
+import shutil
 import struct
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-_FORMAT = 1
+from toolbox.core import states
+from toolbox.core.states import StateMismatch
+
+_FORMAT = 2
+_ALIGNED = 64  # bytes; where an array begins in the file
+_DATA = "data.bin"
 
 
 class BadCheckpoint(Exception):
@@ -30,40 +35,47 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
-    pickle.UnpicklingError,
+    StateMismatch,
     ValueError,
     LookupError,
     TypeError,
+    AttributeError,
     EOFError,
     RuntimeError,  # NotImplementedError too
 )
 
 
-def save(handle: IO[bytes], manifest: dict[str, Any], state: Any, tables: Iterable[Path]) -> None:
+def save(
+    handle: IO[bytes],
+    manifest: dict[str, Any],
+    state: Any,
+    tables: Iterable[Path],
+    files: Iterable[Path] = (),
+) -> None:
     """Write a checkpoint.
 
-    state : nested dicts, lists and tuples of numbers, text, None, numpy arrays, numpy Generators'
-            `bit_generator.state`, torch tensors, and so any optimiser's `state_dict()`
-    tables : the CSVs of the run's temporary folder, flushed
+    state : a tree of `states.encode`; arrays are written from where they lie
+    tables : the CSVs of the run's temporary folder, flushed;  files : its other files
     """
-    pack = _Pack()
-    tree = pack.encode({"state": state, "rng": _rng_states()})
+    tree = {"format": _FORMAT, "state": state, "rng": states.encode(_rng_states())}
+    blobs = states.blobs_of(tree)
+    starts, end = [], 0
+    for blob in blobs:
+        starts.append(end)
+        end += -(-blob.nbytes // _ALIGNED) * _ALIGNED
+    at = {id(blob): [start, blob.nbytes] for blob, start in zip(blobs, starts, strict=True)}
+    text = json.dumps(tree, default=lambda blob: {"$blob": at[id(blob)]})
     with zipfile.ZipFile(handle, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("run.json", json.dumps(manifest, indent=1))
-        archive.writestr("state.json", json.dumps({"format": _FORMAT, "tree": tree}))
-        if pack.arrays:
-            import numpy as np
-
-            for name, array in pack.arrays.items():
-                with archive.open(f"arrays/{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, array, allow_pickle=False)
-        if pack.tensors:
-            import torch
-
-            with archive.open("tensors.pt", "w", force_zip64=True) as member:
-                torch.save(pack.tensors, member)
-        for path in tables:
-            archive.write(path, f"tables/{path.name}")
+        archive.writestr("state.json", text)
+        if end:
+            with archive.open(_DATA, "w", force_zip64=True) as member:
+                for blob in blobs:
+                    states.write_bytes(member, blob)
+                    member.write(bytes(-blob.nbytes % _ALIGNED))
+        for kind, paths in (("tables", tables), ("files", files)):
+            for path in paths:
+                archive.write(path, f"{kind}/{path.name}")
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -75,14 +87,25 @@ def read_manifest(path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:
             manifest = json.loads(archive.read("run.json"))
             if not isinstance(manifest, dict):
-                raise ValueError("its manifest is none")
+                raise ValueError("its run.json is not a JSON object")
             return manifest
     except (*_DAMAGE, OSError) as error:
-        raise BadCheckpoint(f"{path} is not a whole checkpoint ({_first_line(error)})") from None
+        raise BadCheckpoint(f"{path} is damaged ({_first_line(error)})") from None
 
 
-def load(path: Path, folder: Path) -> tuple[dict[str, Any], Any]:
-    """Unpack the tables into `folder`, set the global RNGs, and return (manifest, state).
+@dataclass(frozen=True)
+class Loaded:
+    """What a checkpoint holds."""
+
+    manifest: dict[str, Any]
+    state: Any
+    """A tree for `states.put_back` or `states.decode`; its arrays are read from the file."""
+    rng: dict[str, Any]
+    """For `set_rng_states`."""
+
+
+def load(path: Path, folder: Path) -> Loaded:
+    """Unpack tables and files into `folder`, and return the rest.
 
     Errors: `BadCheckpoint` for a file that is cut, foreign or of another format.
     """
@@ -91,102 +114,84 @@ def load(path: Path, folder: Path) -> tuple[dict[str, Any], Any]:
         with zipfile.ZipFile(path) as archive:
             if bad := archive.testzip():
                 raise BadCheckpoint(f"{path}: its member {bad} is damaged")
-            document = json.loads(archive.read("state.json"))
-            if document["format"] != _FORMAT:
-                raise BadCheckpoint(f"{path}: format {document['format']}, this is {_FORMAT}")
-            tree = _Unpack(archive).decode(document["tree"])
-            state, rng = tree["state"], tree["rng"]
+            blob = _blobs_in(path, archive)
+            tree = json.loads(archive.read("state.json"), object_hook=blob)
+            if tree["format"] != _FORMAT:
+                raise BadCheckpoint(f"{path}: format {tree['format']}, this is {_FORMAT}")
+            state, rng = tree["state"], states.decode(tree["rng"])
             for name in archive.namelist():
-                if name.startswith("tables/"):
-                    (folder / Path(name).name).write_bytes(archive.read(name))
-        _set_rng_states(rng)
+                if name.startswith(("tables/", "files/")):
+                    with archive.open(name) as member, (folder / Path(name).name).open("wb") as out:
+                        shutil.copyfileobj(member, out, 1 << 20)
     except _DAMAGE as error:
-        raise BadCheckpoint(f"{path} is not a whole checkpoint ({_first_line(error)})") from None
-    return manifest, state
+        raise BadCheckpoint(f"{path} is damaged ({_first_line(error)})") from None
+    return Loaded(manifest, state, rng)
+
+
+def _blobs_in(path: Path, archive: zipfile.ZipFile) -> Callable[[dict[str, Any]], Any]:
+    """Turns {"$blob": [start, bytes]} into a blob that is mapped from the file when it is read."""
+    start, size = 0, 0
+    if _DATA in archive.namelist():
+        member = archive.getinfo(_DATA)
+        with path.open("rb") as handle:
+            handle.seek(member.header_offset + 26)
+            name, extra = struct.unpack("<HH", handle.read(4))
+        start, size = member.header_offset + 30 + name + extra, member.file_size
+        if member.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"its {_DATA} is compressed")
+
+    # One map for all, made at once: it holds on to this file when another takes its name.
+    whole: Any = _mapped(path, start, size) if size else None
+
+    def blob(value: dict[str, Any]) -> Any:
+        if "$blob" not in value:
+            return value
+        first, count = value["$blob"]
+        if not (first >= 0 and count >= 0 and first + count <= size):
+            raise ValueError("an array lies outside of it")
+        return states.Blob(_nothing() if whole is None else whole[first : first + count])
+
+    return blob
+
+
+def _nothing() -> Any:
+    import numpy as np
+
+    return np.zeros(0, np.uint8)
+
+
+def _mapped(path: Path, start: int, size: int) -> Any:
+    import numpy as np
+
+    return np.asarray(np.memmap(path, np.uint8, "r", start, (size,)))
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
-class _Pack:
-    """Splits a nested state into JSON and the arrays and tensors that JSON cannot hold."""
-
-    def __init__(self) -> None:
-        self.arrays: dict[str, Any] = {}
-        self.tensors: dict[str, Any] = {}
-
-    def encode(self, value: Any) -> Any:
-        torch = sys.modules.get("torch")
-        if torch is not None and isinstance(value, torch.Tensor):
-            name = f"t{len(self.tensors)}"
-            self.tensors[name] = value.detach().cpu()
-            return {"$tensor": name, "device": str(value.device)}
-        numpy = sys.modules.get("numpy")
-        if numpy is not None and isinstance(value, numpy.generic | numpy.ndarray):
-            name = f"a{len(self.arrays)}"
-            self.arrays[name] = numpy.asarray(value)
-            return {"$array": name, "scalar": isinstance(value, numpy.generic)}
-        if value is None or isinstance(value, bool | int | float | str):
-            return value
-        if isinstance(value, tuple):
-            return {"$tuple": [self.encode(item) for item in value]}
-        if isinstance(value, list):
-            return [self.encode(item) for item in value]
-        if isinstance(value, dict):  # optimisers key their state by integers
-            return {"$dict": [[self.encode(k), self.encode(v)] for k, v in value.items()]}
-        raise TypeError(f"a checkpoint cannot hold a {type(value).__name__}")
-
-
-class _Unpack:
-    def __init__(self, archive: zipfile.ZipFile) -> None:
-        self.archive = archive
-        self.tensors: dict[str, Any] | None = None
-
-    def decode(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [self.decode(item) for item in value]
-        if not isinstance(value, dict):
-            return value
-        if "$tuple" in value:
-            return tuple(self.decode(item) for item in value["$tuple"])
-        if "$dict" in value:
-            return {self.decode(k): self.decode(v) for k, v in value["$dict"]}
-        if "$array" in value:
-            import numpy as np
-
-            raw = io.BytesIO(self.archive.read(f"arrays/{value['$array']}.npy"))
-            array = np.load(raw, allow_pickle=False)
-            return array[()] if value["scalar"] else array
-        import torch
-
-        if self.tensors is None:
-            raw = io.BytesIO(self.archive.read("tensors.pt"))
-            self.tensors = torch.load(raw, weights_only=True)
-        return self.tensors[value["$tensor"]].to(value["device"])
-
-
 def _rng_states() -> dict[str, Any]:
     """Python's, numpy's and torch's global generators; those not imported cannot have been used."""
-    states: dict[str, Any] = {"python": random.getstate()}
+    found: dict[str, Any] = {"python": random.getstate()}
     if numpy := sys.modules.get("numpy"):
-        states["numpy"] = numpy.random.get_state(legacy=False)
+        found["numpy"] = numpy.random.get_state(legacy=False)
     if torch := sys.modules.get("torch"):
-        states["torch"] = torch.get_rng_state()
+        found["torch"] = torch.get_rng_state()
         if torch.cuda.is_available():
-            states["cuda"] = torch.cuda.get_rng_state_all()
-    return states
+            found["cuda"] = torch.cuda.get_rng_state_all()
+    return found
 
 
-def _set_rng_states(states: dict[str, Any]) -> None:
-    random.setstate(states["python"])
-    if "numpy" in states:
+def set_rng_states(saved: dict[str, Any]) -> None:
+    """Set the global generators to what they were when the checkpoint was made."""
+    random.setstate(saved["python"])
+    if "numpy" in saved:
         import numpy
 
-        numpy.random.set_state(states["numpy"])
-    if "torch" in states:
+        numpy.random.set_state(saved["numpy"])
+    if "torch" in saved:
         import torch
 
-        torch.set_rng_state(states["torch"])
-        if "cuda" in states:
-            torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+        torch.set_rng_state(saved["torch"])
+        if "cuda" in saved:
+            torch.cuda.set_rng_state_all([state.cpu() for state in saved["cuda"]])

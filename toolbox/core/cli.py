@@ -62,6 +62,7 @@ def _invoke(defined: Command, values: dict[str, Any]) -> None:
     from toolbox.core.execute import Request
 
     ctx: typer.Context = values.pop("ctx")
+    values.pop("force")  # refused when it is given
     control = {key: values.pop(key) for key in CONTROLS}
     contents = contents_of({key: values[key] for key in defined.files})
     request = Request(
@@ -73,7 +74,8 @@ def _invoke(defined: Command, values: dict[str, Any]) -> None:
         out=control["out"],
         device=checked_device(control["device"]),
         threads=control["threads"],
-        force=control["force"],
+        again=control["again"],
+        allow_costly=control["allow_costly"],
         quiet=control["quiet"],
         scratch=control["scratch"],
     )

@@ -4,7 +4,7 @@ An error that is not a `ToolboxError` is a bug of ours and keeps its traceback.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
@@ -52,7 +52,13 @@ class TableError(ToolboxError):
 
 
 class Diverged(ToolboxError):
-    """The first non-finite value of a run; what was measured before it is kept."""
+    """The first non-finite value of a run; what was measured before it is kept.
+
+    step : where it was seen, when that is known;  path : the loops that were under way
+    """
+
+    step: int | None = None
+    path: Sequence[Any] = ()
 
 
 class Interrupted(ToolboxError):

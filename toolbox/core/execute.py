@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolbox.core import atomic, claims, machine, provenance, scratch
+from toolbox.core import atomic, claims, code, divergence, machine, provenance, scratch
 from toolbox.core.errors import Diverged, Interrupted, TableError, ToolboxError, UsageError
 from toolbox.core.params import run_id, run_id_by_spelling
 from toolbox.core.run import Run
 from toolbox.core.spec import load_command
+from toolbox.core.states import StateMismatch
 from toolbox.core.status import Status
 from toolbox.core.store import Place, RunRecord, read_manifest
 
@@ -37,7 +38,10 @@ class Request:
     out: Path
     device: str
     threads: int | None
-    force: bool
+    again: bool
+    """Make the run once more although it is there."""
+    allow_costly: bool
+    """Lift the guards against long times and large memory."""
     quiet: bool
     scratch: Path | None = None
 
@@ -70,7 +74,7 @@ def execute(request: Request, experiment: Experiment) -> tuple[RunRecord, bool]:
     place = request.place
     place.recover()
     manifest = read_manifest(place.final)
-    if manifest is not None and not request.force:
+    if manifest is not None and not request.again:
         _check_tables(place, manifest)
         status = Status(manifest["status"])
         return RunRecord(
@@ -84,7 +88,7 @@ def _check_tables(place: Place, manifest: Mapping[str, Any]) -> None:
     for name, described in manifest["tables"].items():
         path = place.final / f"{name}.csv"
         if not path.is_file() or path.stat().st_size != described["bytes"]:
-            raise TableError(f"{path} is missing or cut; make the run again with --force")
+            raise TableError(f"{path} is missing or cut; make the run again with --again")
 
 
 def _compute(request: Request, place: Place, experiment: Experiment) -> RunRecord:
@@ -98,6 +102,7 @@ def _compute(request: Request, place: Place, experiment: Experiment) -> RunRecor
             name: {"value": value, "origin": request.origins[name]}
             for name, value in request.params.items()
         },
+        "code": code.code_of(request.study),
         "resumed": [],
         **provenance.begin(sys.argv, threads),
     }
@@ -115,7 +120,9 @@ def _compute(request: Request, place: Place, experiment: Experiment) -> RunRecor
         seed=request.params["seed"],
         repeats=request.params["repeats"],
         asked_device=request.device,
-        force=request.force,
+        again=request.again,
+        allow_costly=request.allow_costly,
+        threads=threads,
         quiet=request.quiet,
         folder=tables,
         checkpoint_path=place.checkpoint,
@@ -130,17 +137,13 @@ def _compute(request: Request, place: Place, experiment: Experiment) -> RunRecor
 
     try:
         _write_json(folder / "run.json", manifest)
-        status, message = Status.COMPLETE, ""
-        try:
-            experiment(run)
-        except Diverged as error:
-            status, message = Status.DIVERGED, str(error)
+        status, message = _through(run, experiment)
         manifest["tables"] = run.close_tables()
         if tables != folder:
             scratch.bring_home(tables, folder)
         finished = finish(status, message)
         _write_json(folder / "run.json", finished)
-        place.publish(folder, replace=request.force)
+        place.publish(folder, replace=request.again)
     except (Interrupted, UsageError):
         raise
     except ToolboxError as error:
@@ -165,6 +168,29 @@ def _compute(request: Request, place: Place, experiment: Experiment) -> RunRecor
     return RunRecord(
         request.study, request.command, place.id, Status(there["status"]), place.final, there
     )
+
+
+def _through(run: Run, experiment: Experiment) -> tuple[Status, str]:
+    """Run an experiment to its end; a replicate that diverges in a cell of its own ends alone.
+
+    Returns the status and, for a diverged run, what diverged.
+    """
+    run.open_checkpoint()
+    try:
+        while True:
+            try:
+                experiment(run)
+            except Diverged as error:
+                if run.absorb(error):
+                    continue  # from the next cell on
+                return Status.DIVERGED, str(error)
+            run.came_back()
+            break
+    except StateMismatch as error:
+        raise ToolboxError(f"{run.checkpoint_path}: {error}; --again starts anew") from error
+    if divergence.lost(run.manifest) >= set(range(run.repeats)):
+        return Status.DIVERGED, run.manifest["diverged"][0]["message"]
+    return Status.COMPLETE, ""
 
 
 def verdicts_of(record: RunRecord) -> list[claims.Verdict]:

@@ -15,6 +15,7 @@ import typer
 from annotated_types import Ge, Le
 from typer.core import TyperCommand
 
+from toolbox.core.errors import UsageError
 from toolbox.core.layers import config_reader, preset_reader
 from toolbox.core.params import Param, params_of
 
@@ -34,7 +35,18 @@ class Replicates:
 
 
 SHARED_PARAMS = params_of(Replicates)
-CONTROLS = ("preset", "config", "device", "threads", "out", "scratch", "force", "json", "quiet")
+CONTROLS = (
+    "preset",
+    "config",
+    "device",
+    "threads",
+    "out",
+    "scratch",
+    "again",
+    "allow_costly",
+    "json",
+    "quiet",
+)
 """The shared options that change no number."""
 
 _THREADS = Param("threads", int, 1, "", bounds=(Ge(1), Le(4096)))
@@ -102,13 +114,34 @@ def signature_of(study: str, name: str, params: Mapping[str, Param]) -> inspect.
         *[
             _control(name, bool, False, text, OUTPUT, variable + name.upper())
             for name, text in (
-                ("force", "Make a run that is there again; lift cost guards."),
+                ("again", "Make a run once more although it is there."),
+                ("allow_costly", "Lift the guards against long times and large memory."),
                 ("json", "Print one JSON object instead of the run's folder."),
                 ("quiet", "Print no progress and no messages; errors only."),
             )
         ],
+        _parameter(
+            "force",
+            False,
+            Annotated[
+                bool,
+                typer.Option(
+                    "--force", hidden=True, envvar=f"{variable}FORCE", callback=_refuse_force
+                ),
+            ],
+        ),
     ]
     return inspect.Signature(parameters)
+
+
+def _refuse_force(value: bool) -> bool:
+    """`--force` meant two things. Errors: `UsageError` that names both."""
+    if value:
+        raise UsageError(
+            "--force is no more: --again makes a run once more although it is there, and "
+            "--allow-costly lifts the guards against long times and large memory"
+        )
+    return value
 
 
 def out_parameter() -> inspect.Parameter:
@@ -141,7 +174,7 @@ def _control(
     name: str, kind: type, default: Any, text: str, panel: str, variable: str
 ) -> inspect.Parameter:
     given = typer.Option(
-        f"--{name}",
+        "--" + name.replace("_", "-"),
         help=text,
         rich_help_panel=panel,
         envvar=variable,

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import functools
-import math
-import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from toolbox.core import atomic, checkpoint, machine, signals
-from toolbox.core.errors import Diverged, Interrupted, ToolboxError
+from toolbox.core import atomic, checkpoint, divergence, machine, signals, states
+from toolbox.core.errors import Diverged
+from toolbox.core.loop_progress import LoopProgress
+from toolbox.core.loops import END, Loop, Loops
 from toolbox.core.progress import Progress
+from toolbox.core.saving import Saver
 from toolbox.core.seeds import seed_sequence
+from toolbox.core.states import StateMismatch
 from toolbox.core.table import TableWriter
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from toolbox.core.spec import CommandSpec
 
-CHECKPOINT_SECONDS = 60.0
+T = TypeVar("T")
 
 
 @dataclass
@@ -38,7 +40,10 @@ class Run:
     seed: int
     repeats: int
     asked_device: str
-    force: bool
+    again: bool
+    """`--again`: the run is made once more although it is there."""
+    allow_costly: bool
+    """`--allow-costly`: guards against long times and large memory are lifted."""
     quiet: bool
     folder: Path
     """The temporary folder that becomes the run's."""
@@ -46,8 +51,14 @@ class Run:
     manifest: dict[str, Any]
     say: Callable[[str], None]
     """Tell the user one line (on stderr, silent under --quiet)."""
+    threads: int = 1
+    """Cores that this run may use."""
     _writers: dict[str, TableWriter] = field(default_factory=dict)
-    _saved: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self._shown = LoopProgress(self.quiet)
+        self._loops = Loops(self.folder, self._boundary, self._shown)
+        self._saver = Saver(self)
 
     @functools.cached_property
     def device(self) -> str:
@@ -81,7 +92,11 @@ class Run:
         rows : a frame or columns by name, scalars repeated; with a `repeat` column when several
                replicates were computed together
         repeat : the replicate of all these rows, when it is one
+
+        On a resume the first lines of a cell run again; what they write is in the table already.
         """
+        if self._loops.replaying:
+            return
         if table not in self._writers:
             spec = self.spec.tables[table]
             self._writers[table] = TableWriter(self.folder / f"{table}.csv", spec)
@@ -92,95 +107,199 @@ class Run:
             same["repeat"] = repeat or 0
         self._guarded(lambda: self._writers[table].write(rows, **same))
 
+    # ---------------------------------------------------------------------------------- the loop
+
+    def cells(
+        self,
+        items: Iterable[T],
+        label: str,
+        *states: Any,
+        replicate: Callable[[T], int] | None = None,
+    ) -> Iterator[T]:
+        """Loop over the cells of a grid, with progress, checkpoints and resume.
+
+        items : what the cells are, the same in every run; replicates are `run.replicates()`
+        label : what they are called, in the plural ("sizes")
+        states : objects that one cell hands on to the next
+        replicate : item -> its replicate; a cell that diverges then ends alone and is noted as
+                    diverged, and the loop goes on with the next
+
+        A cell may hold further loops. On a resume its first lines run again, up to the inner loop
+        that was under way; what they write is not written twice.
+        """
+        found = list(items)
+        known = [] if replicate is None else [replicate(item) for item in found]
+        return self._loops.run(Loop(
+            label, list(states), lambda index: found[index] if index < len(found) else END,
+            len(found), replicate=replicate, cells_of=known.count,
+        ))  # fmt: skip
+
+    def replicates(self, *states: Any, label: str = "replicates") -> Iterator[int]:
+        """The cells `range(run.repeats)`; a replicate that diverges ends alone."""
+        return self.cells(range(self.repeats), label, *states, replicate=lambda repeat: repeat)
+
+    def steps(self, count: int | None, *states: Any, label: str = "steps") -> Iterator[int]:
+        """Loop over the steps 0 .. count - 1 of a training, with progress, checkpoints and resume.
+
+        count : None for a loop that ends by a break
+        states : every object that a step changes or draws from: models, optimisers, generators,
+                 arrays, tensors, dataclasses, dicts and lists; see `toolbox.core.states`
+
+        A stop is looked for before each step. The innermost loop; cells are outside of it.
+        """
+        return self._loops.run(Loop(
+            label, list(states),
+            lambda index: END if count is not None and index >= count else index,
+            count, steps=True,
+        ))  # fmt: skip
+
+    def search(
+        self, ask: Callable[[], T | None], *states: Any, label: str = "trials"
+    ) -> Iterator[T]:
+        """Loop over the cells of a search whose next question follows from the answers so far.
+
+        ask : the next thing to try, or None at the end; a function of `states` alone
+        states : where the search stands; the body of the loop changes them by its answers
+        """
+
+        def fetch(index: int) -> Any:
+            asked = ask()
+            return END if asked is None else asked
+
+        return self._loops.run(Loop(label, list(states), fetch, None))
+
+    def kept(self, value: T) -> T:
+        """Save an object that changes in place, a list of rows say, with all loops after this line:
+        for the rest of the run, or in a cell to the end of that cell."""
+        self._loops.keep(value)
+        return value
+
+    def note(self, text: str) -> None:
+        """Show a few words behind the progress ("loss 0.31")."""
+        self._shown.note = text
+
+    def _boundary(self, stop: signal.Signals | None) -> None:
+        self._saver.boundary(lambda: {"loops": self._loops.tree()}, stop)
+        if time.monotonic() >= self._shown.due:
+            self._shown.show(self._loops.active)
+        self._loops.due = min(self._saver.due, self._shown.due)
+
+    def open_checkpoint(self) -> None:
+        """Go on from a checkpoint of the loops, if there is one; `restore` opens all others.
+
+        Errors: `ToolboxError` for a checkpoint that is whole but cannot be used here and now.
+        """
+        if (loaded := self._saver.load(of_loops=True)) is not None:
+            tree, rng = loaded.state["loops"], loaded.rng
+            self._loops.resume(tree, lambda: checkpoint.set_rng_states(rng))
+
+    def came_back(self) -> None:
+        """Errors: `StateMismatch` when a resumed experiment ended without coming to its place."""
+        if self._loops.replaying:
+            raise StateMismatch("the experiment ended before it came to where it was stopped")
+
+    def flushed(self) -> tuple[dict[str, int], list[Path]]:
+        """Hand all rows to their files; rows by table, and the files."""
+        for writer in self._writers.values():
+            self._guarded(writer.flush)
+        rows = {name: writer.rows for name, writer in self._writers.items()}
+        return rows, [writer.path for writer in self._writers.values()]
+
+    def reopen(self, saved: Mapping[str, Any]) -> None:
+        """Go on with the tables, the files and the notes of a checkpoint's manifest."""
+        for name, rows in saved["rows"].items():
+            path = self.folder / f"{name}.csv"
+            self._writers[name] = TableWriter(path, self.spec.tables[name], rows)
+        self.manifest["resumed"] = [*saved["resumed"], saved["saved"]]
+        self.manifest |= {name: saved[name] for name in ("diverged", "files") if name in saved}
+
+    # ------------------------------------------------------- until every experiment is ported to it
+
     def progress(self, total: int, label: str, start: int = 0) -> Progress:
         """Progress over `total` steps, to be used in a `with` block."""
         return Progress(total, label, start, self.quiet)
 
     def restore(self) -> Any:
-        """The state that the last checkpoint of this run saved, or None to start afresh.
+        """The state that `checkpoint` saved, or None to start afresh.
 
-        A damaged checkpoint is put aside as `*.bad` and said so. The tables written until then
-        are back in place, and so are the states of the global random generators: seed those
-        before, not after.
+        The tables written until then are back in place, and so are the states of the global random
+        generators: seed those before, not after.
 
         Errors: `ToolboxError` for a checkpoint that is whole but cannot be used here and now.
         """
-        if self.force or not self.checkpoint_path.exists():
+        loaded = self._saver.load(of_loops=False)
+        if loaded is None:
             return None
-        if not os.access(self.checkpoint_path, os.R_OK):
-            raise ToolboxError(f"{self.checkpoint_path} may not be read; change its permissions")
-        try:
-            # Before anything is loaded: loading sets the global random generators.
-            saved = checkpoint.read_manifest(self.checkpoint_path)
-            if saved.get("toolbox") != self.manifest["toolbox"]:
-                raise checkpoint.BadCheckpoint(
-                    f"{self.checkpoint_path} is of toolbox {saved.get('toolbox')}"
-                )
-            device = saved.get("torch_device")
-            if device is not None and device != self.device:
-                raise ToolboxError(
-                    f"{self.checkpoint_path} was made on --device {device}, this is {self.device}; "
-                    "resume it there, or start again here with --force"
-                )
-            manifest, state = checkpoint.load(self.checkpoint_path, self.folder)
-        except checkpoint.BadCheckpoint as error:
-            for path in self.folder.glob("*.csv"):
-                path.unlink()
-            bad = self.checkpoint_path.with_suffix(".bad")
-            self.checkpoint_path.rename(bad)
-            self.say(f"{error}; starting afresh, the file is kept as {bad.name}")
-            return None
-        for name, rows in manifest["rows"].items():
-            spec = self.spec.tables[name]
-            self._writers[name] = TableWriter(self.folder / f"{name}.csv", spec, rows)
-        self.manifest["resumed"] = [*manifest["resumed"], manifest["saved"]]
-        self.say(f"resuming from {self.checkpoint_path.name}")
-        return state
+        checkpoint.set_rng_states(loaded.rng)
+        return states.decode(loaded.state["state"])
 
     def checkpoint(self, state: Callable[[], Any]) -> None:
         """The step boundary: call it once per step, with a function that returns the state.
 
-        It saves when a minute has passed, and saves and stops when a stop was asked for; otherwise
-        it costs two comparisons. The state must be all that the loop needs to go on byte for byte;
-        global random generators are added by themselves.
-
         Errors: `Interrupted`, which the experiment lets pass.
         """
         stop = signals.asked()
-        if stop is None and time.monotonic() - self._saved < CHECKPOINT_SECONDS:
-            return
-        try:
-            self._save(state())
-        except ToolboxError as error:
-            # A run that can finish must not die of a checkpoint that cannot be written.
-            if stop is not None:
-                raise
-            self.say(f"no checkpoint: {error}")
-        self._saved = time.monotonic()
-        if stop is not None:
-            code = signals.CTRL_C if stop == signal.SIGINT else signals.RESUMABLE
-            raise Interrupted(
-                f"stopped by {stop.name} at a step boundary; the same line resumes it", code
-            )
+        if stop is not None or time.monotonic() >= self._saver.due:
+            self._saver.boundary(lambda: {"state": states.encode(state())}, stop)
 
-    def check_finite(self, value: float, what: str) -> None:
-        """End the run as diverged at the first value that is not finite.
+    # -------------------------------------------------------------------------------- divergence
+
+    def check_finite(self, value: Any, what: str, step: int | None = None) -> None:
+        """End a replicate as diverged at the first value that is not finite.
+
+        value : a number, an array or a tensor;  what : what it is ("the loss at step 3")
+        step : the step for the manifest, by default that of the loop under way
+
+        In the cells of `run.replicates()`, or of `run.cells(..., replicate=...)`, that cell ends
+        and the loop goes on with the next; elsewhere the run ends.
 
         Errors: `Diverged`, which the experiment lets pass.
         """
-        if not math.isfinite(value):
-            raise Diverged(f"{what} is {value}; the rows before it are kept")
+        bad = divergence.not_finite(value)
+        if bad is not None:
+            self._end_diverged(f"{what} is {bad}; the rows before it are kept", step)
 
-    def _save(self, state: Any) -> None:
-        from toolbox.core.provenance import now
+    def diverged(self, repeat: int, message: str, step: int | None = None) -> None:
+        """Note that one replicate of an ensemble has diverged; the experiment goes on without it.
 
-        for writer in self._writers.values():
-            self._guarded(writer.flush)
-        rows = {name: writer.rows for name, writer in self._writers.items()}
-        manifest = {**self.manifest, "rows": rows, "saved": now()}
-        with atomic.replacing(self.checkpoint_path) as handle:
-            paths = [writer.path for writer in self._writers.values()]
-            checkpoint.save(handle, manifest, state, paths)
+        Errors: `Diverged` once no replicate is left.
+        """
+        step = self._loops.step() if step is None else step
+        divergence.note(self.manifest, repeat, step, message)
+        if divergence.lost(self.manifest) >= set(range(self.repeats)):
+            self._end_diverged(message, step)
+
+    def finite(self, values: Any, what: str, step: int | None = None) -> np.ndarray:
+        """Which replicates of an ensemble are finite, (R,) booleans; others are noted as diverged.
+
+        values : (R, ...) array or tensor;  what : what they are ("the loss at step 3")
+
+        Errors: `Diverged` once no replicate is left.
+        """
+        sound = divergence.finite_rows(values)
+        for repeat, bad in sound.items():
+            if bad is not None:
+                self.diverged(repeat, f"{what} is {bad}; the rows before it are kept", step)
+        import numpy as np
+
+        return np.array([bad is None for bad in sound.values()])
+
+    def _end_diverged(self, message: str, step: int | None) -> None:
+        error = Diverged(message)
+        error.step = self._loops.step() if step is None else step
+        error.path = self._loops.unwind()
+        raise error
+
+    def absorb(self, error: Diverged) -> bool:
+        """Note a divergence and prepare to go on with the next cell; False when the run ends.
+
+        The experiment is then to be called again: it comes back to that cell as after a stop.
+        """
+        cut = divergence.note_end(self.manifest, error, self.repeats)
+        if cut is None:
+            return False
+        self._loops.resume(self._loops.tree(list(error.path), cut), lambda: None)
+        return True
 
     def _guarded(self, act: Callable[[], None]) -> None:
         try:

@@ -139,7 +139,7 @@ class RunRecord:
         """
         path, described = self.path / f"{table}.csv", self.manifest["tables"].get(table)
         if described is None:
-            raise TableError(f"{path}: the run wrote no such table; make it again with --force")
+            raise TableError(f"{path}: the run wrote no such table; make it again with --again")
         return read_table(path, spec.tables[table].all_columns, described)
 
 

@@ -98,18 +98,18 @@ def read_table(
     import pandas as pd
 
     if not path.is_file():
-        raise TableError(f"{path}: the table is missing; make it again with --force")
+        raise TableError(f"{path}: the table is missing; make it again with --again")
     if path.stat().st_size != expected["bytes"] or sha256(path) != expected["sha256"]:
         raise TableError(
             f"{path}: {path.stat().st_size} bytes that are not the {expected['bytes']} the run "
-            "wrote (truncated or edited); make it again with --force"
+            "wrote (truncated or edited); make it again with --again"
         )
     with path.open(encoding="utf-8") as handle:
         header = handle.readline().rstrip("\n").split(",")
     if header != list(columns):
         raise TableError(
             f"{path}: its columns {', '.join(header)} are not the declared "
-            f"{', '.join(columns)}; it was made by another version: make it again with --force"
+            f"{', '.join(columns)}; it was made by another version: make it again with --again"
         )
     frame: pd.DataFrame = pd.read_csv(
         path,

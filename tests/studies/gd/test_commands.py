@@ -31,7 +31,7 @@ def test_the_default_c_is_p():
         ("strongly --kappas 1", "--kappas"),
         ("strongly --eps 1", "--eps"),
         ("strongly --methods newton", "chebyshev"),
-        ("certify --N 61", "--force"),
+        ("certify --N 61", "--allow-costly"),
         ("certify --metric h", "--metric h"),
         ("certify --mu 1", "--mu"),
         ("schedule --name bronze", "--name bronze"),

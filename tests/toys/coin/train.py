@@ -20,33 +20,16 @@ def train(run: Run, p: Train) -> None:
     w = torch.zeros(run.repeats, 1, device=run.device, requires_grad=True)
     kind = torch.optim.Adam if p.optimizer == "adam" else torch.optim.SGD
     opt = kind([w], lr=p.lr)
-    start = 0
-    if state := run.restore():
-        start = state["step"]
-        with torch.no_grad():
-            w.copy_(state["w"])
-        opt.load_state_dict(state["opt"])
-        noise.set_state(state["noise"].cpu())
-    with run.progress(p.steps, "training", start) as progress:
-        for step in range(start, p.steps):
-            run.checkpoint(
-                lambda step=step: {
-                    "step": step,
-                    "w": w,
-                    "opt": opt.state_dict(),
-                    "noise": noise.get_state(),
-                }
-            )
-            shift = random.random() + np.random.rand() - 1
-            target = 1 + 0.1 * torch.randn(1, generator=noise, device=run.device) + 0.01 * shift
-            loss = ((w - target) ** 2).sum(1)
-            run.write(
-                "curve",
-                {"repeat": range(run.repeats), "step": step, "loss": loss.detach().cpu().numpy()},
-            )
-            run.check_finite(loss.detach().sum().item(), f"the loss at step {step} (--lr {p.lr})")
-            opt.zero_grad()
-            loss.sum().backward()
-            opt.step()
-            time.sleep(p.pause)
-            progress.update(1)
+    for step in run.steps(p.steps, w, opt, noise, label="training"):
+        shift = random.random() + np.random.rand() - 1
+        target = 1 + 0.1 * torch.randn(1, generator=noise, device=run.device) + 0.01 * shift
+        loss = ((w - target) ** 2).sum(1)
+        run.write(
+            "curve",
+            {"repeat": range(run.repeats), "step": step, "loss": loss.detach().cpu().numpy()},
+        )
+        run.check_finite(loss, f"the loss at step {step} (--lr {p.lr})")
+        opt.zero_grad()
+        loss.sum().backward()
+        opt.step()
+        time.sleep(p.pause)

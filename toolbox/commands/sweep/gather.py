@@ -141,7 +141,7 @@ def _same_schema(there: list[tuple[Cell, RunRecord]], table: str) -> None:
             for (schema, header), cells in kinds.items()
         )
         raise ToolboxError(
-            f"mixed schemas, made by different versions: {shown}; make the older again with --force"
+            f"mixed schemas, made by different versions: {shown}; make the older again with --again"
         )
 
 

@@ -74,7 +74,7 @@ def command(
     asked = [
         replace(
             sweep.request(one.cell, out, checked_device(device), threads, scratch),
-            force=one.state == CORRUPT,
+            again=one.state == CORRUPT,
             quiet=quiet,
         )
         for one in wanted

@@ -96,7 +96,8 @@ class Sweep:
             out=out,
             device=device,
             threads=threads,
-            force=False,
+            again=False,
+            allow_costly=False,
             quiet=False,
             scratch=scratch,
         )

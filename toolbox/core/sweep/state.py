@@ -31,7 +31,7 @@ STATES = {
     MISSING: "not begun, or killed before its first checkpoint",
 }
 TO_DO = (INTERRUPTED, FAILED, CORRUPT, MISSING)
-"""States that another attempt can change. A diverged cell would diverge again; `--force` on the
+"""States that another attempt can change. A diverged cell would diverge again; `--again` on the
 plain command makes it again."""
 
 

@@ -21,17 +21,17 @@ LIMIT = 60
 def certify(run: Run, p: Certify) -> None:
     """One row per number of steps and metric: the optimum of the SDP and what theory says.
 
-    Errors: `UsageError` for an unknown schedule or metric, N > 60 without `--force`, and missing
-    solvers.
+    Errors: `UsageError` for an unknown schedule or metric, N > 60 without
+    `--allow-costly`, and missing solvers.
     """
     check_schedules((p.schedule,), max(p.N), allow_divergent=True, flag="--schedule")
     for name in p.metric:
         if name not in pep.METRICS:
             raise UsageError(f"--metric {name}: expected some of {', '.join(pep.METRICS)}")
-    if max(p.N) > LIMIT and not run.force:
+    if max(p.N) > LIMIT and not run.allow_costly:
         raise UsageError(
             f"--N {max(p.N)}: a program of {(max(p.N) + 2) * (max(p.N) + 1)} constraints takes "
-            f"minutes and gigabytes; stay at {LIMIT} or say --force"
+            f"minutes and gigabytes; stay at {LIMIT} or say --allow-costly"
         )
     if not all(importlib.util.find_spec(package) for package in ("cvxpy", "clarabel")):
         raise UsageError("gd certify needs cvxpy and clarabel; run: pip install 'toolbox[pep]'")

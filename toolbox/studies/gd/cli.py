@@ -142,7 +142,7 @@ class Certify(Growth):
     )
     N: Annotated[
         tuple[int, ...],
-        typer.Option(help="Numbers of gradient steps; above 60 only with --force."),
+        typer.Option(help="Numbers of gradient steps; above 60 only with --allow-costly."),
         Ge(1),
         Le(200),
     ] = (2, 4, 6, 8, 12, 16, 20, 24)

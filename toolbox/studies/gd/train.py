@@ -31,27 +31,22 @@ def train(run: Run, p: Train) -> None:
     stops = _stops(p.T)
     worst = {name: worst_case(name, stops, p.c) for name in p.schedules}
     cells = [(r, o, s) for r in range(run.repeats) for o in p.objectives for s in p.schedules]
-    start = run.restore() or 0
-    with run.progress(len(cells), "trainings", start) as progress:
-        for number in range(start, len(cells)):
-            run.checkpoint(lambda: number)
-            repeat, name, schedule = cells[number]
-            objective = data.objective(name, run.rng(repeat, name))
-            gap, best = descend(objective, model.schedule(schedule, p.T, p.c), stops)
-            run.write(
-                "curve",
-                {
-                    "objective": name,
-                    "schedule": schedule,
-                    "t": stops,
-                    "gap": gap,
-                    "best_gap": best,
-                    "tau": worst[schedule].tau,
-                    "exactness": worst[schedule].exactness,
-                },
-                repeat,
-            )
-            progress.update(1, f"{name} {schedule}")
+    for repeat, name, schedule in run.cells(cells, "trainings"):
+        objective = data.objective(name, run.rng(repeat, name))
+        gap, best = descend(objective, model.schedule(schedule, p.T, p.c), stops)
+        run.write(
+            "curve",
+            {
+                "objective": name,
+                "schedule": schedule,
+                "t": stops,
+                "gap": gap,
+                "best_gap": best,
+                "tau": worst[schedule].tau,
+                "exactness": worst[schedule].exactness,
+            },
+            repeat,
+        )
 
 
 def descend(
