@@ -50,10 +50,39 @@ def test_a_command_line_imports_nothing_heavy_at_its_top(path):
     assert not top_level_imports(path) & HEAVY
 
 
-def test_building_the_whole_command_line_imports_nothing_heavy():
-    code = "import sys, toolbox.app; toolbox.app.build(); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not set(done.stdout.split()) & HEAVY
+def imported_by(*words: str) -> set[str]:
+    """The modules that a command line imports, in a process of its own."""
+    code = "import sys; from toolbox.app import run\ntry: run(sys.argv[1:])\nfinally: "
+    code += "print('IMPORTED', *sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return set(done.stdout.partition("IMPORTED ")[2].split())
+
+
+def of_studies(modules: set[str]) -> set[str]:
+    return {name.split(".")[2] for name in modules if name.startswith("toolbox.studies.")}
+
+
+STUDIES = sorted(path.parent.name for path in PACKAGE.glob("studies/*/study.yaml"))
+
+
+@pytest.mark.parametrize("words", [["--help"], [], ["--version"], ["list", "--help"]], ids=str)
+def test_the_front_page_imports_no_study_and_nothing_heavy(words):
+    modules = imported_by(*words)
+    assert "toolbox.app" in modules
+    assert not modules & HEAVY
+    assert not of_studies(modules)
+    assert "toolbox.commands.sweep" not in modules
+    # All of ours: the front door, errors, names, environment, help, the shared commands' flags.
+    assert len([name for name in modules if name.startswith("toolbox")]) <= 10
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_study_imports_no_other_and_nothing_heavy(study):
+    modules = imported_by(study, "--help")
+    assert of_studies(modules) == {study}
+    assert not modules & HEAVY
 
 
 def test_every_study_has_the_files_of_a_study():

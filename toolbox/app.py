@@ -1,18 +1,94 @@
-"""The front door: mounts the studies and the shared commands, and turns errors to sentences."""
+"""The front door: finds the command that is asked for, and turns errors to sentences.
+
+Only what the command line names is imported and built. Of everything else the front page shows
+one sentence, which is read from the file and costs no import, so that start-up does not grow with
+the number of studies.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 import toolbox
 from toolbox.commands import cli as commands
-from toolbox.commands import sweep
+from toolbox.core.environment import prefix_of
 from toolbox.core.errors import ToolboxError
-from toolbox.core.studies import study_group, study_names
+from toolbox.core.help import help_command
+from toolbox.core.studies import docstring_of, study_file, study_group, study_names
+
+Mount = Callable[[typer.Typer], object]
+
+
+class Entry(TyperCommand):
+    """A command or group of the front page: its name and sentence, until it is mounted."""
+
+    def __init__(self, name: str, help: str, panel: str, mount: Mount):
+        super().__init__(name, help=help, rich_help_panel=panel)
+        self._mount = mount
+
+    def mounted(self) -> Any:
+        """The whole command or group.
+
+        Errors: `ToolboxError` with file and line, for a study that cannot be imported.
+        """
+        only = typer.Typer()
+        only.callback()(lambda: None)  # one command alone would not be a group
+        self._mount(only)
+        return typer.main.get_group(only).commands[str(self.name)]
+
+
+class Front(TyperGroup):
+    """All names with their sentences. The one that a command line names is mounted."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {str(entry.name): entry for entry in entries()}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Typer's, with the whole command in the place of its entry."""
+        name, entry, rest = super().resolve_command(ctx, args)
+        if not isinstance(entry, Entry):
+            return name, entry, rest
+        try:
+            return name, entry.mounted(), rest
+        except ToolboxError:
+            if ctx.resilient_parsing:  # completion has nothing to offer, and says nothing
+                return name, None, rest
+            raise
+
+
+def entries() -> Iterator[Entry]:
+    """The front page. A study is there when its folder is; there is no registry."""
+    shared, studies = "Shared commands", "Studies"
+    for name, function in commands.SHARED.items():
+        yield Entry(name, function.__doc__ or "", shared, _shared(name, function))
+    sweep = Path(commands.__file__).parent / "sweep" / "__init__.py"
+    yield Entry("sweep", docstring_of(sweep), shared, _sweep)
+    for name in study_names():
+        about = docstring_of(study_file(name).with_name("cli.py"))
+        yield Entry(name, about, studies, _study(name))
+
+
+def _shared(name: str, function: Callable[..., None]) -> Mount:
+    kind = help_command(prefix_of(name))
+    return lambda app: app.command(name, cls=kind)(function)
+
+
+def _sweep(app: typer.Typer) -> None:
+    from toolbox.commands.sweep import app as group
+
+    app.add_typer(group, name="sweep")
+
+
+def _study(name: str) -> Mount:
+    return lambda app: app.add_typer(study_group(name), name=name)
 
 
 def _version(value: bool) -> None:
@@ -22,33 +98,24 @@ def _version(value: bool) -> None:
 
 
 def build() -> typer.Typer:
-    """The whole command line. A study is there when its folder is; there is no registry."""
+    """The whole command line."""
     app = typer.Typer(
         name="toolbox",
+        cls=Front,
         help="Reproduce the experiments of deep-learning-theory papers on this machine.\n\n"
         "Start with: toolbox gd anytime --T 10000",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        context_settings={"auto_envvar_prefix": "TOOLBOX", "help_option_names": ["--help", "-h"]},
+        context_settings={"help_option_names": ["--help", "-h"]},
     )
 
     @app.callback()
     def front(
         version: bool = typer.Option(
-            False,
-            "--version",
-            callback=_version,
-            is_eager=True,
-            help="Print the version.",
-            show_envvar=False,
+            False, "--version", callback=_version, is_eager=True, help="Print the version."
         ),
     ) -> None: ...
 
-    for name in study_names():
-        app.add_typer(study_group(name), name=name, rich_help_panel="Studies")
-    for name, shared in commands.SHARED.items():
-        app.command(name, rich_help_panel="Shared commands")(shared)
-    app.add_typer(sweep.app, name="sweep", rich_help_panel="Shared commands")
     return app
 
 

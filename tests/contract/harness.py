@@ -11,10 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from toolbox.app import build
 from toolbox.core.params import Param
 from toolbox.core.spec import CommandSpec, load_study
-from toolbox.core.studies import study_names
+from toolbox.core.studies import study_group, study_names
 
 from .warm import Warm
 
@@ -51,13 +50,11 @@ class Case:
 
 @cache
 def registered() -> dict[tuple[str, str], Any]:
-    """(study, command) -> the function that Typer calls, for every mounted study."""
-    studies = set(study_names())
+    """(study, command) -> what its `cli.py` defines, for every study that is there."""
     return {
-        (group.name, command.name): command.callback.command
-        for group in build().registered_groups
-        if group.name in studies
-        for command in group.typer_instance.registered_commands
+        (study, command.name): command.callback.command
+        for study in study_names()
+        for command in study_group(study).registered_commands
     }
 
 

@@ -6,14 +6,13 @@ import json
 import sys
 
 from toolbox.core.show import draw
-from toolbox.core.spec import CommandSpec, load_study
-from toolbox.core.studies import study_names
+from toolbox.core.spec import CommandSpec, load_study, sound_studies
 from toolbox.core.times import in_words
 
 
 def list_(study: str | None, as_json: bool) -> None:
     """Print the studies, or one study in full."""
-    names = [study] if study else study_names()
+    names = [study] if study else sound_studies()
     if as_json:
         document = {name: load_study(name).model_dump(mode="json") for name in names}
         print(json.dumps(document, allow_nan=False))

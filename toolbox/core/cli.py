@@ -15,9 +15,11 @@ import typer
 
 from toolbox.core import signals
 from toolbox.core.command import Command, command_of
+from toolbox.core.environment import prefix_of
 from toolbox.core.errors import UsageError
+from toolbox.core.help import help_command
 from toolbox.core.layers import layers, origins
-from toolbox.core.options import CONTROLS, help_command, signature_of
+from toolbox.core.options import CONTROLS, presets_foot, signature_of
 
 
 def study_app(doc: str | None) -> typer.Typer:
@@ -51,7 +53,8 @@ def command(
         invoke.__signature__ = signature  # type: ignore[attr-defined]
         invoke.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
         invoke.command = defined  # type: ignore[attr-defined]
-        app.command(name, cls=help_command(study, name, params))(invoke)
+        foot = functools.partial(presets_foot, study, name)
+        app.command(name, cls=help_command(prefix_of(study, name), foot))(invoke)
         return function
 
     return register

@@ -47,6 +47,10 @@ class ParameterError(UsageError):
         return re.sub(r"\{([A-Za-z_]\w*)\}", lambda match: name(match[1]), told)
 
 
+class StudyError(ToolboxError):
+    """A mistake in a study's own files, said to its author: file, line and what is wrong."""
+
+
 class TableError(ToolboxError):
     """A table that is missing, truncated or not the one its manifest describes."""
 

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 
 import typer
 from annotated_types import Ge, Le
-from typer.core import TyperCommand
 
+from toolbox.core.environment import prefix_of
 from toolbox.core.errors import UsageError
 from toolbox.core.layers import config_reader, preset_reader
 from toolbox.core.params import Param, params_of
@@ -54,7 +54,7 @@ _THREADS = Param("threads", int, 1, "", bounds=(Ge(1), Le(4096)))
 
 def signature_of(study: str, name: str, params: Mapping[str, Param]) -> inspect.Signature:
     """The signature that Typer reads: the command's own parameters, then the shared ones."""
-    variable = f"toolbox_{study}_{name}_".upper().replace("-", "_")
+    variable = prefix_of(study, name)
     every = {**params, **SHARED_PARAMS}
     parameters = [_parameter("ctx", inspect.Parameter.empty, typer.Context)]
     parameters += [option(param, STUDY, variable) for param in params.values()]
@@ -232,39 +232,12 @@ def _flag_parser(param: Param) -> Callable[[Any], Any]:
     return parse
 
 
-def help_command(study: str, name: str, params: Mapping[str, Param]) -> type[TyperCommand]:
-    """A command whose help fits a terminal of 80 columns and ends with presets and environment.
-
-    Typer gives the flag that turns an option off a column of its own, which leaves 17 characters
-    for the text; ours names that flag in the text.
-    """
-
-    class HelpCommand(TyperCommand):
-        def format_help(self, ctx: Any, formatter: Any) -> None:
-            hidden = {param: param.secondary_opts for param in self.params}
-            for param in self.params:
-                param.secondary_opts = []
-            self.epilog = _foot(study, name, params)
-            try:
-                super().format_help(ctx, formatter)
-            finally:
-                for param, off in hidden.items():
-                    param.secondary_opts = off
-
-    return HelpCommand
-
-
-def _foot(study: str, name: str, params: Mapping[str, Param]) -> str:
-    """The presets with their measured times, and how to name an option in the environment."""
+def presets_foot(study: str, name: str) -> str:
+    """The presets of a command with their measured times, for the foot of its help page."""
     from toolbox.core.studies import preset_times
 
     presets = ", ".join(
         f"{preset} ({seconds})" if seconds else preset
         for preset, seconds in preset_times(study, name).items()
     )
-    first = next(iter(params.values()), SHARED_PARAMS["seed"])
-    variable = f"toolbox_{study}_{name}_{first.name}".upper().replace("-", "_")
-    return (
-        f"Presets, with their times on two cores: {presets}. The default is small.\n\n"
-        f"Every option can also be given in the environment, {first.flag} as {variable}."
-    )
+    return f"Presets, with their times on two cores: {presets}. The default is small."

@@ -20,6 +20,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 Bound = Ge | Gt | Le | Lt
 _SYMBOL = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
+_FORM = "write Annotated[TYPE, typer.Option(help=...), bounds]"
 _WORD = {Ge: "at least", Gt: "above", Le: "at most", Lt: "below"}
 
 
@@ -192,14 +193,17 @@ def params_of(parameters: type) -> dict[str, Param]:
     hints = get_type_hints(parameters, include_extras=True)
     defaults = {field.name: field.default for field in fields(parameters)}
     declared = [name for base in parameters.__mro__ for name in inspect.get_annotations(base)]
+    for name, value in vars(parameters).items():
+        # A field without a type is none: it would be no flag, without a word.
+        plain = isinstance(value, (bool, int, float, str, tuple)) and not name.startswith("__")
+        if plain and name not in declared:
+            raise TypeError(f"parameter {name}: {_FORM} = default")
     return {name: _param(name, hints[name], defaults[name]) for name in dict.fromkeys(declared)}
 
 
 def _param(name: str, annotation: Any, default: Any) -> Param:
     if not get_args(annotation) or default is MISSING:
-        raise TypeError(
-            f"parameter {name}: write Annotated[TYPE, typer.Option(help=...)] = default"
-        )
+        raise TypeError(f"parameter {name}: {_FORM} = default")
     base, *extras = get_args(annotation)
     options = [extra for extra in extras if hasattr(extra, "param_decls")]
     bounds = tuple(extra for extra in extras if isinstance(extra, Bound))
@@ -209,11 +213,14 @@ def _param(name: str, annotation: Any, default: Any) -> Param:
     choices = tuple(get_args(base)) if get_origin(base) is Literal else ()
     kind = str if choices else base
     if len(options) != 1 or not options[0].help or kind not in (int, float, str, bool):
-        raise TypeError(f"parameter {name}: write Annotated[TYPE, typer.Option(help=...), bounds]")
+        raise TypeError(f"parameter {name}: {_FORM}")
     positional = type(options[0]).__name__ == "ArgumentInfo"  # core imports no Typer here
     pair = str(options[0].default).partition("/")[2] if kind is bool else ""
     param = Param(name, kind, None, options[0].help, many, choices, bounds, positional, pair)
-    return replace(param, default=param.parse(default))
+    try:
+        return replace(param, default=param.parse(default))
+    except ValueError as error:
+        raise ValueError(f"parameter {name}: its default does not fit: {error}") from None
 
 
 def canonical_json(value: Any) -> str:

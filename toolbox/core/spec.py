@@ -6,12 +6,13 @@ The file is data that the shared commands read without importing any code of the
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ToolboxError, UsageError
 from toolbox.core.figure import FigureSpec
 from toolbox.core.strict_yaml import load_mapping
 from toolbox.core.studies import study_file, study_names
@@ -186,7 +187,29 @@ def preset_line(study: str, command: str, preset: str) -> str:
 
 
 def selected(study: str | None, command: str | None) -> Iterator[tuple[str, str, CommandSpec]]:
-    """The (study, command, spec) that `STUDY [COMMAND]` on a command line names."""
-    for name in [study] if study else study_names():
+    """The (study, command, spec) that `STUDY [COMMAND]` on a command line names.
+
+    Where no study is named, one whose `study.yaml` is broken is told on stderr and left out.
+    """
+    for name in [study] if study else sound_studies():
         for key in [command] if command else sorted(load_study(name).commands):
             yield name, key, load_command(name, key)
+
+
+def sound_studies() -> list[str]:
+    """The studies whose `study.yaml` can be read; each of the others is told on stderr once."""
+    sound = []
+    for name in study_names():
+        try:
+            load_study(name)
+        except ToolboxError as error:
+            tell_once(str(error))
+        else:
+            sound.append(name)
+    return sound
+
+
+@functools.cache
+def tell_once(message: str) -> None:
+    """A sentence on stderr about what is left out, once however often it is met."""
+    print(f"toolbox: {message}", file=sys.stderr, flush=True)

@@ -7,14 +7,19 @@ and not the files' contents.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
+import re
+import tokenize
+import traceback
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import typer
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import StudyError, UsageError
 
 if TYPE_CHECKING:
     from toolbox.core.command import Command
@@ -36,29 +41,107 @@ def study_file(study: str) -> Path:
     raise UsageError(f"no study {study!r}; the studies are {', '.join(study_names())}")
 
 
+def docstring_of(path: Path) -> str:
+    """The docstring of a Python file, read from its first lines without importing or parsing it.
+
+    Empty where there is none to be read: the front page shows all studies, also a broken one.
+    """
+    passed = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.ENCODING)
+    try:
+        with path.open(encoding="utf-8") as handle:
+            for token in tokenize.generate_tokens(handle.readline):
+                if token.type == tokenize.STRING:
+                    return str(ast.literal_eval(token.string))
+                if token.type not in passed:
+                    return ""
+    except (OSError, SyntaxError, ValueError, tokenize.TokenError):
+        return ""
+    return ""
+
+
+def load_part(study: str, part: str) -> ModuleType:
+    """The module `<study>/<part>.py`: `cli`, `metrics`.
+
+    Errors: `StudyError`, one sentence with file and line, where it cannot be imported.
+    """
+    folder = study_file(study).parent
+    try:
+        return importlib.import_module(f"toolbox.studies.{study}.{part}")
+    except Exception as error:
+        raise StudyError(
+            f"{_where(error, folder, part)}: the study {study!r} cannot be used: {_said(error)}"
+        ) from error
+
+
 def study_group(study: str) -> typer.Typer:
-    """The command group of a study, from its `cli.py` (which imports nothing heavy)."""
-    group: typer.Typer = importlib.import_module(f"toolbox.studies.{study}.cli").app
+    """The command group of a study, from its `cli.py` (which imports nothing heavy).
+
+    Errors: `StudyError` with file and line where it cannot be imported or defines no `app`.
+    """
+    module = load_part(study, "cli")
+    group = getattr(module, "app", None)
+    if not isinstance(group, typer.Typer):
+        raise StudyError(
+            f"{module.__file__}:1: the study {study!r} cannot be used: it defines no command "
+            "group; write app = study_app(__doc__)"
+        )
     return group
+
+
+def _where(error: BaseException, folder: Path, part: str) -> str:
+    """`file:line` of the study at which an import failed."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(folder)]
+    if not ours:
+        return f"{folder / part}.py:1"
+    line = _line_of_field(Path(ours[-1].filename), error) or ours[-1].lineno
+    return f"{ours[-1].filename}:{line}"
+
+
+def _line_of_field(path: Path, error: BaseException) -> int | None:
+    """The line of the dataclass field that an error names, which its traceback does not show."""
+    named = re.match(r"parameter (\w+):", str(error))
+    if named is None:
+        return None
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        target: ast.expr | None = node.target if isinstance(node, ast.AnnAssign) else None
+        if isinstance(node, ast.Assign) and len(node.targets) == 1:
+            target = node.targets[0]
+        if isinstance(target, ast.Name) and target.id == named[1]:
+            return target.lineno
+    return None
+
+
+def _said(error: BaseException) -> str:
+    text = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def preset_times(study: str, command: str) -> dict[str, str]:
     """The presets of a command and the measured time of each in words, empty where not measured.
 
     Read by the quick YAML parser and not checked, because a help page needs no more.
+
+    Errors: `UsageError` with file and line where it cannot be read.
     """
     import yaml
 
     from toolbox.core.times import in_words
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    with study_file(study).open(encoding="utf-8") as handle:
-        described = yaml.load(handle, Loader=loader)["commands"][command]
-    seconds = described.get("seconds", {})
-    return {
-        preset: in_words(seconds[preset]) if preset in seconds else ""
-        for preset in described["presets"]
-    }
+    try:
+        with study_file(study).open(encoding="utf-8") as handle:
+            described = yaml.load(handle, Loader=loader)["commands"][command]
+        presets, seconds = [*described["presets"]], described.get("seconds") or {}
+        return {each: in_words(seconds[each]) if each in seconds else "" for each in presets}
+    except Exception:
+        # Whatever is wrong with the file, the strict reader says it in one sentence.
+        from toolbox.core.spec import load_command
+
+        return dict.fromkeys(load_command(study, command).presets, "")
 
 
 def registered(study: str, command: str) -> Command:
