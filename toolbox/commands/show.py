@@ -34,6 +34,8 @@ def show(run: str, as_json: bool, out: Path) -> None:
         print(f"  {key}: {value}")
     if record.status in (Status.COMPLETE, Status.DIVERGED):
         _print_tables(record, load_command(record.study, record.command))
+        for name, described in manifest.get("files", {}).items():
+            print(f"\n{record.path / name}  {described['bytes']} bytes")
 
 
 def again(record: store.RunRecord) -> str:

@@ -85,8 +85,9 @@ def execute(request: Request, experiment: Experiment) -> tuple[RunRecord, bool]:
 
 def _check_tables(place: Place, manifest: Mapping[str, Any]) -> None:
     """By size alone: reading every byte would make 'already complete' slow."""
-    for name, described in manifest["tables"].items():
-        path = place.final / f"{name}.csv"
+    tables = {f"{name}.csv": described for name, described in manifest["tables"].items()}
+    for name, described in {**tables, **manifest.get("files", {})}.items():
+        path = place.final / name
         if not path.is_file() or path.stat().st_size != described["bytes"]:
             raise TableError(f"{path} is missing or cut; make the run again with --again")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import signal
 import time
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from toolbox.core import atomic, checkpoint, divergence, machine, signals, states
+from toolbox.core import atomic, checkpoint, divergence, files, machine, signals, states
 from toolbox.core.errors import Diverged
 from toolbox.core.loop_progress import LoopProgress
 from toolbox.core.loops import END, Loop, Loops
@@ -106,6 +107,32 @@ class Run:
                 raise ValueError(f"{table}: say which repeat these rows are of")
             same["repeat"] = repeat or 0
         self._guarded(lambda: self._writers[table].write(rows, **same))
+
+    @contextlib.contextmanager
+    def file(self, name: str) -> Iterator[Path]:
+        """Publish a file with the tables: `with run.file("model.safetensors") as path: save(path)`.
+
+        name : letters, digits, dots, dashes and underscores; not that of a table
+
+        The block writes to `path`. The file is hashed into the manifest's `files`, kept in later
+        checkpoints, and read back by `RunRecord.file(name)`. Written again, the last one counts.
+
+        Errors: `ValueError` for a name that cannot be used; `ToolboxError` when the disk refuses.
+        """
+        if not files.is_name(name) or name.removesuffix(".csv") in self.spec.tables:
+            raise ValueError(f"{name!r} cannot be the name of a file of a run")
+        # Its ending stays: programs write what it says.
+        part = self.folder / f"{files.PART}{name}"
+        try:
+            yield part
+            # On a resume a cell's first lines run again; its file is there as it was.
+            if not self._loops.replaying:
+                described = files.published(part, self.folder / name)
+                self.manifest["files"] = {**self.manifest.get("files", {}), name: described}
+        except OSError as error:
+            raise atomic.refused(self.folder / name, error) from None
+        finally:
+            part.unlink(missing_ok=True)
 
     # ---------------------------------------------------------------------------------- the loop
 

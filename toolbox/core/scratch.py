@@ -43,12 +43,12 @@ def folder_for(target: Path, asked: Path | None) -> Path:
 
 
 def bring_home(scratch: Path, target: Path) -> None:
-    """Copy the tables into the run's temporary folder and make them durable.
+    """Copy the tables and files into the run's temporary folder and make them durable.
 
     Errors: `ToolboxError` naming the file when the target's disk refuses.
     """
-    for table in sorted(scratch.glob("*.csv")):
-        with table.open("rb") as source, atomic.replacing(target / table.name) as copy:
+    for path in sorted(scratch.glob("[!.]*")):
+        with path.open("rb") as source, atomic.replacing(target / path.name) as copy:
             shutil.copyfileobj(source, copy, 1 << 20)
 
 

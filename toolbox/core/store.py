@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolbox.core import atomic, checkpoint
+from toolbox.core import atomic, checkpoint, files
 from toolbox.core.errors import TableError
 from toolbox.core.params import run_id
 from toolbox.core.spec import CommandSpec, load_command
@@ -141,6 +141,13 @@ class RunRecord:
         if described is None:
             raise TableError(f"{path}: the run wrote no such table; make it again with --again")
         return read_table(path, spec.tables[table].all_columns, described)
+
+    def file(self, name: str) -> Path:
+        """The verified path of a file that the run published (`Run.file`).
+
+        Errors: `TableError` naming the file.
+        """
+        return files.checked(self.path, self.manifest, name)
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
