@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import importlib.metadata
 import json
 import socket
 import subprocess
+import sys
 
 import pytest
 
@@ -31,6 +33,22 @@ def test_what_is_written_is_json_and_names_versions_of_what_was_imported():
     assert ended["wall_seconds"] == 1.235
     assert ended["versions"]["numpy"] == np.__version__
     assert ended["peak_memory_bytes"] > 10_000_000  # bytes, not kilobytes
+
+
+def test_packages_are_those_whose_modules_were_imported_whatever_their_names():
+    """A module may be named otherwise than its package, as yaml of PyYAML is."""
+    code = (
+        "import json, sys; from toolbox.core import provenance; "
+        "before = provenance.end(0)['versions']; import yaml, cvxpy, dateutil; "
+        "print(json.dumps([before, provenance.end(0)['versions']]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, after = json.loads(done.stdout)
+    assert {"cvxpy", "clarabel", "PyYAML", "python-dateutil", "numpy", "scipy"} <= set(after)
+    assert "cvxpy" not in before
+    assert after["cvxpy"] == importlib.metadata.version("cvxpy")
+    known = importlib.metadata.packages_distributions()
+    assert set(after) <= {"python", *(name for names in known.values() for name in names)}
 
 
 def test_no_secret_of_the_environment_is_written(monkeypatch):

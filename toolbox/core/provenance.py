@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import os
 import platform
 import resource
@@ -17,7 +18,7 @@ import toolbox
 from toolbox.core import seeds
 
 SCHEMA = 1
-_PACKAGES = ("numpy", "scipy", "pandas", "torch", "matplotlib", "typer")
+_INSTALLED = ("site-packages", "dist-packages")
 # An allow-list: an environment holds tokens and passwords.
 _ENVIRONMENT = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "PYTHONHASHSEED")
 # What names a job, its array, its place in it, and how often it was started again. Torque and PBS
@@ -88,9 +89,42 @@ def usage() -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    """Versions of the packages this process imported: those that can have shaped a number."""
-    imported = {name.partition(".")[0] for name in sys.modules}
-    return {name: metadata.version(name) for name in _PACKAGES if name in imported}
+    """Versions of the installed packages this process imported: what can have shaped a number."""
+    found: dict[str, str] = {}
+    for name, module in sorted(sys.modules.items()):
+        if "." in name or name.startswith("_"):
+            continue
+        # A package in several folders has no file of its own.
+        place = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "")
+        roots = [path for path in Path(place).parents if path.name in _INSTALLED]
+        if roots and (known := _distribution(name, roots[0])):
+            found[known[0]] = known[1]
+    return dict(sorted(found.items()))
+
+
+@functools.cache
+def _distribution(module: str, root: Path) -> tuple[str, str] | None:
+    """Name and version of the distribution in `root` that a top-level module is from.
+
+    `metadata.packages_distributions` would read the list of files of every package there.
+    """
+    try:  # most are named alike
+        found = metadata.distribution(module)
+    except metadata.PackageNotFoundError:
+        infos = (metadata.PathDistribution(path) for path in sorted(root.glob("*.dist-info")))
+        among = (each for each in infos if module in _modules_of(each))
+        if (other := next(among, None)) is None:
+            return None
+        found = other
+    return str(found.metadata["Name"]), found.version
+
+
+def _modules_of(distribution: metadata.Distribution) -> set[str]:
+    listed = distribution.read_text("top_level.txt")
+    if listed is not None:
+        return set(listed.split())
+    record = (distribution.read_text("RECORD") or "").splitlines()
+    return {line.partition("/")[0].partition(".py,")[0] for line in record}
 
 
 def _machine(threads: int) -> dict[str, Any]:
