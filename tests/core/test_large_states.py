@@ -11,7 +11,7 @@ import pytest
 
 BASE = 0.3
 """GiB that Python, torch and pandas take before anything is trained."""
-TRAIN = '''
+TRAIN = """
 import json, resource, sys, time
 from pathlib import Path
 
@@ -53,7 +53,7 @@ with signals.defer():
         found = "interrupted"
 print(json.dumps([found, time.monotonic() - began,
                   resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
-'''
+"""
 
 
 def train(out: Path, stop_before: int, gib: float, limit: float) -> tuple[str, float, int]:
