@@ -14,25 +14,27 @@ from pathlib import Path
 
 import pytest
 
-from toolbox.core import checkpoint, store
+from toolbox.core import atomic, checkpoint, manifest, store
+from toolbox.core.atomic import is_stale
+from toolbox.core.paths import RunPaths
 from toolbox.core.spec import load_command
-from toolbox.core.store import Place, RunRecord, is_stale
+from toolbox.core.store import RunRecord
 from toolbox.core.table import TableWriter
 
 HOST = socket.gethostname()
 
 
 def test_one_of_many_publishers_of_the_same_run_wins(tmp_path):
-    place = Place(tmp_path / "coin" / "toss", "0123456789ab")
+    paths = RunPaths(tmp_path / "coin" / "toss", "0123456789ab")
     wins: list[bool] = []
     ready = threading.Barrier(8)
 
     def publish(number):
-        folder = place.new_temporary()
+        folder = paths.new_temporary()
         (folder / "run.json").write_text('{"status": "complete"}')
         (folder / "counts.csv").write_text(str(number))
         ready.wait()
-        wins.append(place.publish(folder, replace=False))
+        wins.append(paths.publish(folder, replace=False))
 
     threads = [threading.Thread(target=publish, args=(n,)) for n in range(8)]
     for thread in threads:
@@ -40,20 +42,20 @@ def test_one_of_many_publishers_of_the_same_run_wins(tmp_path):
     for thread in threads:
         thread.join()
     assert Counter(wins) == {True: 1, False: 7}
-    assert [path.name for path in place.command_folder.iterdir()] == [place.id]
+    assert [path.name for path in paths.command_folder.iterdir()] == [paths.id]
 
 
 def test_forced_replacements_that_race_leave_one_whole_result(tmp_path):
-    place = Place(tmp_path / "coin" / "toss", "0123456789ab")
+    paths = RunPaths(tmp_path / "coin" / "toss", "0123456789ab")
     errors: list[Exception] = []
 
     def publish(replace):
         try:
             for number in range(20):
-                folder = place.new_temporary()
+                folder = paths.new_temporary()
                 (folder / "run.json").write_text('{"status": "complete"}')
                 (folder / "counts.csv").write_text(str(number))
-                place.publish(folder, replace=replace)
+                paths.publish(folder, replace=replace)
         except Exception as error:
             errors.append(error)
 
@@ -63,16 +65,16 @@ def test_forced_replacements_that_race_leave_one_whole_result(tmp_path):
     for thread in threads:
         thread.join()
     assert errors == []
-    assert [path.name for path in place.command_folder.iterdir()] == [place.id]
-    assert store.read_manifest(place.final) == {"status": "complete"}
+    assert [path.name for path in paths.command_folder.iterdir()] == [paths.id]
+    assert manifest.read(paths.final) == {"status": "complete"}
 
 
 def test_a_file_under_the_final_name_is_an_error_not_a_loop(tmp_path):
-    place = Place(tmp_path, "0123456789ab")
-    folder = place.new_temporary()
-    place.final.write_text("a file")
+    paths = RunPaths(tmp_path, "0123456789ab")
+    folder = paths.new_temporary()
+    paths.final.write_text("a file")
     with pytest.raises(OSError, match=r"Not a directory|File exists"):
-        place.publish(folder, replace=True)
+        paths.publish(folder, replace=True)
 
 
 @pytest.fixture
@@ -105,7 +107,7 @@ def test_a_process_of_another_user_is_alive(tmp_path, monkeypatch):
     def refuse(pid, number):
         raise PermissionError
 
-    monkeypatch.setattr(store.os, "kill", refuse)
+    monkeypatch.setattr(atomic.os, "kill", refuse)
     assert not is_stale(make(tmp_path, f".tmp-abc-{HOST}-1-00"))
 
 

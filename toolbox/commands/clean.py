@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from toolbox.core import store
+from toolbox.core import atomic
+from toolbox.core import manifest as manifests
 
 
 def clean(yes: bool, out: Path) -> None:
@@ -27,15 +28,15 @@ def clean(yes: bool, out: Path) -> None:
 def _litter(out: Path) -> Iterator[tuple[Path, str]]:
     for path in (*out.glob("*/*/*"), *out.glob("*/*/figures/*/.tmp-*")):
         name = path.name
-        if name.startswith(".tmp-") and store.is_stale(path):
+        if name.startswith(".tmp-") and atomic.is_stale(path):
             yield path, "temporary, its process is gone"
         elif name.startswith(".old-"):
             # Put aside by --again; it is litter only when the new run is in place.
-            if store.read_manifest(path.with_name(name.split("-")[1])):
+            if manifests.read(path.with_name(name.split("-")[1])):
                 yield path, "replaced by --again"
         elif name.endswith(".failed.json"):
             yield path, "failed run"
         elif name.endswith(".bad"):
             yield path, "damaged checkpoint"
-        elif name.endswith(".checkpoint") and store.read_manifest(path.with_suffix("")):
+        elif name.endswith(".checkpoint") and manifests.read(path.with_suffix("")):
             yield path, "checkpoint of a run that is complete"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from toolbox.commands import render
+from toolbox.core import manifest as manifests
 from toolbox.core import store
 from toolbox.core.errors import UsageError
 from toolbox.core.figure import FigureSpec
@@ -143,7 +144,7 @@ def _read_file(path: Path) -> tuple[pd.DataFrame, Mapping[str, Any]]:
     """A CSV of a run is checked against its manifest; any other is taken as it is."""
     import pandas as pd
 
-    manifest = store.read_manifest(path.parent)
+    manifest = manifests.read(path.parent)
     if manifest is not None and path.stem in manifest.get("tables", {}):
         spec = load_command(manifest["study"], manifest["command"])
         columns = spec.tables[path.stem].all_columns

@@ -6,17 +6,38 @@ import contextlib
 import os
 import secrets
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from toolbox.core.errors import ToolboxError
 
+_STALE_SECONDS = 24 * 3600
+
 
 def temporary_sibling(path: Path) -> Path:
     """A hidden name beside `path` that says whose it is: .tmp-NAME-HOST-PID-RANDOM."""
     owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     return path.with_name(f".tmp-{path.name}-{owner}")
+
+
+def is_stale(temporary: Path) -> bool:
+    """Whether the process that made a temporary file or folder is gone.
+
+    On this host the process is asked for; of another host only the age can tell (a day).
+    """
+    try:
+        _, _, rest = temporary.name.split("-", 2)
+        host, pid, _ = rest.rsplit("-", 2)
+        if host == socket.gethostname():
+            os.kill(int(pid), 0)
+            return False
+        return time.time() - temporary.stat().st_mtime > _STALE_SECONDS
+    except PermissionError:
+        return False
+    except (ValueError, ProcessLookupError, FileNotFoundError):
+        return True
 
 
 @contextlib.contextmanager

@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from toolbox.core import atomic, claims, code, divergence, machine, provenance, scratch
+from toolbox.core import manifest as manifests
 from toolbox.core.errors import Diverged, Interrupted, TableError, ToolboxError, UsageError
 from toolbox.core.params import run_id, run_id_by_spelling
+from toolbox.core.paths import RunPaths
 from toolbox.core.run import Run
 from toolbox.core.spec import load_command
 from toolbox.core.states import StateMismatch
 from toolbox.core.status import Status
-from toolbox.core.store import Place, RunRecord, read_manifest
+from toolbox.core.store import RunRecord
 
 Experiment = Callable[[Run], None]
 
@@ -46,13 +48,13 @@ class Request:
     scratch: Path | None = None
 
     @property
-    def place(self) -> Place:
+    def paths(self) -> RunPaths:
         """Where the run lives."""
         folder = self.out / self.study / self.command
-        earlier = Place(folder, run_id_by_spelling(self.study, self.command, self.params))
+        earlier = RunPaths(folder, run_id_by_spelling(self.study, self.command, self.params))
         if earlier.final.exists():
             return earlier
-        return Place(folder, run_id(self.study, self.command, self.params))
+        return RunPaths(folder, run_id(self.study, self.command, self.params))
 
 
 def execute(request: Request, experiment: Experiment) -> tuple[RunRecord, bool]:
@@ -71,31 +73,31 @@ def execute(request: Request, experiment: Experiment) -> tuple[RunRecord, bool]:
             f"--device {request.device}: {request.study} {request.command} computes on "
             f"{' or '.join(spec.devices)}; use --device auto"
         )
-    place = request.place
-    place.recover()
-    manifest = read_manifest(place.final)
+    paths = request.paths
+    paths.recover()
+    manifest = manifests.read(paths.final)
     if manifest is not None and not request.again:
-        _check_tables(place, manifest)
+        _check_tables(paths, manifest)
         status = Status(manifest["status"])
         return RunRecord(
-            request.study, request.command, place.id, status, place.final, manifest
+            request.study, request.command, paths.id, status, paths.final, manifest
         ), True
-    return _compute(request, place, experiment), False
+    return _compute(request, paths, experiment), False
 
 
-def _check_tables(place: Place, manifest: Mapping[str, Any]) -> None:
+def _check_tables(paths: RunPaths, manifest: Mapping[str, Any]) -> None:
     """By size alone: reading every byte would make 'already complete' slow."""
     tables = {f"{name}.csv": described for name, described in manifest["tables"].items()}
     for name, described in {**tables, **manifest.get("files", {})}.items():
-        path = place.final / name
+        path = paths.final / name
         if not path.is_file() or path.stat().st_size != described["bytes"]:
             raise TableError(f"{path} is missing or cut; make the run again with --again")
 
 
-def _compute(request: Request, place: Place, experiment: Experiment) -> RunRecord:
+def _compute(request: Request, paths: RunPaths, experiment: Experiment) -> RunRecord:
     threads = machine.set_threads(request.threads)
     manifest: dict[str, Any] = {
-        "id": place.id,
+        "id": paths.id,
         "study": request.study,
         "command": request.command,
         "preset": request.preset,
@@ -107,7 +109,7 @@ def _compute(request: Request, place: Place, experiment: Experiment) -> RunRecor
         "resumed": [],
         **provenance.begin(sys.argv, threads),
     }
-    folder = place.new_temporary()
+    folder = paths.new_temporary()
     tables: Path = folder
     try:
         tables = scratch.folder_for(folder, request.scratch)
@@ -126,7 +128,7 @@ def _compute(request: Request, place: Place, experiment: Experiment) -> RunRecor
         threads=threads,
         quiet=request.quiet,
         folder=tables,
-        checkpoint_path=place.checkpoint,
+        checkpoint_path=paths.checkpoint,
         manifest=manifest,
         say=lambda line: None if request.quiet else print(line, file=sys.stderr, flush=True),
     )
@@ -144,18 +146,18 @@ def _compute(request: Request, place: Place, experiment: Experiment) -> RunRecor
             scratch.bring_home(tables, folder)
         finished = finish(status, message)
         _write_json(folder / "run.json", finished)
-        place.publish(folder, replace=request.again)
+        paths.publish(folder, replace=request.again)
     except (Interrupted, UsageError):
         raise
     except ToolboxError as error:
-        _record_failure(place, finish(Status.FAILED, str(error)))
+        _record_failure(paths, finish(Status.FAILED, str(error)))
         raise
     except OSError as error:
-        _record_failure(place, finish(Status.FAILED, str(error)))
+        _record_failure(paths, finish(Status.FAILED, str(error)))
         raise atomic.refused(folder, error) from error
     except Exception as error:
         text = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
-        _record_failure(place, finish(Status.FAILED, text))
+        _record_failure(paths, finish(Status.FAILED, text))
         raise
     finally:
         if folder.exists():
@@ -163,11 +165,11 @@ def _compute(request: Request, place: Place, experiment: Experiment) -> RunRecor
             shutil.rmtree(folder, ignore_errors=True)
         if tables != folder:
             shutil.rmtree(tables, ignore_errors=True)
-    place.failure.unlink(missing_ok=True)
-    place.checkpoint.unlink(missing_ok=True)
-    there = read_manifest(place.final) or finished
+    paths.failure.unlink(missing_ok=True)
+    paths.checkpoint.unlink(missing_ok=True)
+    there = manifests.read(paths.final) or finished
     return RunRecord(
-        request.study, request.command, place.id, Status(there["status"]), place.final, there
+        request.study, request.command, paths.id, Status(there["status"]), paths.final, there
     )
 
 
@@ -205,19 +207,19 @@ def record_refusal(request: Request, message: str) -> None:
 
     On a command line the user sees the sentence; of a cell in a job array only this remains.
     """
-    place = request.place
-    place.command_folder.mkdir(parents=True, exist_ok=True)
+    paths = request.paths
+    paths.command_folder.mkdir(parents=True, exist_ok=True)
     params = {k: {"value": v, "origin": request.origins[k]} for k, v in request.params.items()}
-    about = {"id": place.id, "study": request.study, "command": request.command}
+    about = {"id": paths.id, "study": request.study, "command": request.command}
     begun = provenance.begin(sys.argv, machine.default_threads())
     manifest = {**about, "preset": request.preset, "params": params, **begun}
-    _record_failure(place, {**manifest, "status": Status.FAILED, "message": message})
+    _record_failure(paths, {**manifest, "status": Status.FAILED, "message": message})
 
 
-def _record_failure(place: Place, manifest: dict[str, Any]) -> None:
+def _record_failure(paths: RunPaths, manifest: dict[str, Any]) -> None:
     """Leave word of a failure for `toolbox runs --failed`; it is never taken for a result."""
     with contextlib.suppress(ToolboxError):  # the disk may be what failed
-        _write_json(place.failure, manifest)
+        _write_json(paths.failure, manifest)
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from toolbox.core import atomic
 from toolbox.core.errors import UsageError
-from toolbox.core.store import is_stale
 
 
 def folder_for(target: Path, asked: Path | None) -> Path:
@@ -55,5 +54,5 @@ def bring_home(scratch: Path, target: Path) -> None:
 def _sweep_out(place: Path, run: str) -> None:
     """What a killed attempt at the same run left on this node."""
     for left in place.glob(f".tmp-{run}-*"):
-        if is_stale(left):
+        if atomic.is_stale(left):
             shutil.rmtree(left, ignore_errors=True)

@@ -1,30 +1,17 @@
-"""The layout of `outputs/`, and what can be read from it.
-
-    outputs/<study>/<command>/<id>/                a complete or diverged run: run.json, <table>.csv
-    outputs/<study>/<command>/<id>.checkpoint      an interrupted run; the same line resumes it
-    outputs/<study>/<command>/<id>.failed.json     what a failed run said
-    outputs/<study>/<command>/.tmp-<id>-...        a run at work, or what a killed one left
-    outputs/<study>/<command>/figures/<pool>/      what `plot` drew
-
-A folder named by an id was renamed into place whole, so readers need no lock.
-"""
+"""What can be read from `outputs/`: runs of every status, and pools of them."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
-import os
-import secrets
-import shutil
-import socket
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolbox.core import atomic, checkpoint, files
+from toolbox.core import checkpoint, files
+from toolbox.core import manifest as manifests
+from toolbox.core.atomic import is_stale
 from toolbox.core.errors import TableError
 from toolbox.core.params import run_id
 from toolbox.core.spec import CommandSpec, load_command
@@ -33,82 +20,6 @@ from toolbox.core.table import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_STALE_SECONDS = 24 * 3600
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where one run lives."""
-
-    command_folder: Path
-    id: str
-
-    @property
-    def final(self) -> Path:
-        """The folder of the finished run."""
-        return self.command_folder / self.id
-
-    @property
-    def checkpoint(self) -> Path:
-        """The file from which an interrupted run goes on."""
-        return self.command_folder / f"{self.id}.checkpoint"
-
-    @property
-    def failure(self) -> Path:
-        """The manifest of a failed run."""
-        return self.command_folder / f"{self.id}.failed.json"
-
-    def new_temporary(self) -> Path:
-        """Make the folder that this process alone writes to.
-
-        Errors: `ToolboxError` when the place cannot be written, before any computation.
-        """
-        folder = atomic.temporary_sibling(self.final)
-        try:
-            folder.mkdir(parents=True)
-        except OSError as error:
-            raise atomic.refused(folder, error) from None
-        return folder
-
-    def publish(self, temporary: Path, replace: bool) -> bool:
-        """Rename a finished temporary folder to its final name.
-
-        Returns False when another process published the same run first (the results are the
-        same, so this one's are dropped), unless `replace`.
-        """
-        atomic.sync_folder(temporary)
-        while True:
-            try:
-                temporary.rename(self.final)
-            except OSError as error:
-                # Not by looking at the final name: another process may be replacing it just now.
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
-                if not replace and read_manifest(self.final) is not None:
-                    shutil.rmtree(temporary)
-                    return False
-                self._set_aside()
-                continue
-            atomic.sync_folder(self.command_folder)
-            self._remove_set_aside()
-            return True
-
-    def recover(self) -> None:
-        """Undo a replacement that was killed between its two renames."""
-        if not self.final.exists():
-            for old in sorted(self.command_folder.glob(f".old-{self.id}-*")):
-                with contextlib.suppress(OSError):
-                    old.rename(self.final)
-                    return
-
-    def _set_aside(self) -> None:
-        with contextlib.suppress(FileNotFoundError):  # another process was quicker
-            self.final.rename(self.command_folder / f".old-{self.id}-{secrets.token_hex(4)}")
-
-    def _remove_set_aside(self) -> None:
-        for old in self.command_folder.glob(f".old-{self.id}-*"):
-            shutil.rmtree(old, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -150,16 +61,6 @@ class RunRecord:
         return files.checked(self.path, self.manifest, name)
 
 
-def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a finished run's folder, or None when there is no whole one."""
-    try:
-        manifest = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        known = isinstance(manifest, dict) and manifest.get("status") in list(Status)
-        return manifest if known else None
-    except (OSError, ValueError):
-        return None
-
-
 def runs(out: Path, study: str | None = None, command: str | None = None) -> Iterator[RunRecord]:
     """Every run under `out`, in a stable order, running and interrupted ones included."""
     for folder in sorted(out.glob(f"{study or '*'}/{command or '*'}")):
@@ -184,29 +85,11 @@ def _runs_in(folder: Path) -> Iterator[RunRecord]:
             name, status = path.name.removesuffix(".failed.json"), Status.FAILED
             with contextlib.suppress(OSError, ValueError):
                 manifest = json.loads(path.read_text(encoding="utf-8"))
-        elif not name.startswith(".") and path.is_dir() and (manifest := read_manifest(path)):
+        elif not name.startswith(".") and path.is_dir() and (manifest := manifests.read(path)):
             status = Status(manifest["status"])
         # A stranger's run.json must not hide every run beside it.
         if isinstance(manifest, dict) and {"params", "started"} <= manifest.keys():
             yield RunRecord(study, command, name, status, path, manifest)
-
-
-def is_stale(temporary: Path) -> bool:
-    """Whether the process that made a temporary file or folder is gone.
-
-    On this host the process is asked for; of another host only the age can tell (a day).
-    """
-    try:
-        _, _, rest = temporary.name.split("-", 2)
-        host, pid, _ = rest.rsplit("-", 2)
-        if host == socket.gethostname():
-            os.kill(int(pid), 0)
-            return False
-        return time.time() - temporary.stat().st_mtime > _STALE_SECONDS
-    except PermissionError:
-        return False
-    except (ValueError, ProcessLookupError, FileNotFoundError):
-        return True
 
 
 @dataclass(frozen=True)

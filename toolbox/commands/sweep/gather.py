@@ -102,6 +102,7 @@ def _sorted_out(
     sweep: Sweep, runs: Path
 ) -> tuple[list[tuple[Cell, RunRecord]], list[tuple[Cell, str]]]:
     """The complete cells with their records, and the others with their state."""
+    from toolbox.core import manifest as manifests
     from toolbox.core import store
     from toolbox.core.status import Status
     from toolbox.core.sweep.state import COMPLETE, CORRUPT, states
@@ -109,7 +110,7 @@ def _sorted_out(
     there, absent = [], []
     for one in states(sweep, runs):
         folder = runs / sweep.study / sweep.command / one.cell.id
-        manifest = store.read_manifest(folder)
+        manifest = manifests.read(folder)
         # A damaged table is read all the same: reading it says what is wrong with it.
         if one.state in (COMPLETE, CORRUPT) and manifest and manifest["status"] == COMPLETE:
             record = store.RunRecord(

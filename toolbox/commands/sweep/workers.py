@@ -69,9 +69,9 @@ def run(
             for sentinel in multiprocessing.connection.wait(list(at_work), _POLL_SECONDS):
                 process, request = at_work.pop(sentinel)
                 process.join()
-                codes[request.place.id] = code = process.exitcode or 0
+                codes[request.paths.id] = code = process.exitcode or 0
                 if code and not stopping and not quiet:
-                    _complain(labels[request.place.id], code)
+                    _complain(labels[request.paths.id], code)
                 progress.update(1)
     return codes
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolbox.core import checkpoint, store
+from toolbox.core import atomic, checkpoint
+from toolbox.core import manifest as manifests
+from toolbox.core.paths import RunPaths
 from toolbox.core.status import Status
-from toolbox.core.store import Place
 from toolbox.core.sweep.grid import Cell, Sweep
 
 COMPLETE, DIVERGED = str(Status.COMPLETE), str(Status.DIVERGED)
@@ -49,7 +50,7 @@ def states(sweep: Sweep, out: Path) -> list[CellState]:
     """The state of every cell, in their order. Tables are checked by size; `gather` reads them."""
     folder = out / sweep.study / sweep.command
     at_work = _at_work(folder)
-    return [_state(cell, Place(folder, cell.id), at_work.get(cell.id)) for cell in sweep.cells]
+    return [_state(cell, RunPaths(folder, cell.id), at_work.get(cell.id)) for cell in sweep.cells]
 
 
 def count(found: Sequence[CellState]) -> str:
@@ -58,24 +59,24 @@ def count(found: Sequence[CellState]) -> str:
     return ", ".join(f"{seen[state]} {state}" for state in STATES if seen[state])
 
 
-def _state(cell: Cell, place: Place, at_work: bool | None) -> CellState:
-    manifest = store.read_manifest(place.final)
+def _state(cell: Cell, paths: RunPaths, at_work: bool | None) -> CellState:
+    manifest = manifests.read(paths.final)
     if manifest is not None:
-        if bad := _damage(place.final, manifest):
+        if bad := _damage(paths.final, manifest):
             return CellState(cell, CORRUPT, bad)
         return CellState(cell, manifest["status"], _line(manifest))
     if at_work:
         return CellState(cell, RUNNING, "")
-    if place.final.exists() and any(place.final.iterdir()):  # Snakemake makes empty folders
-        return CellState(cell, CORRUPT, f"{place.final / 'run.json'} is not a whole manifest")
-    if place.failure.exists() and not _newer(place.checkpoint, place.failure):
+    if paths.final.exists() and any(paths.final.iterdir()):  # Snakemake makes empty folders
+        return CellState(cell, CORRUPT, f"{paths.final / 'run.json'} is not a whole manifest")
+    if paths.failure.exists() and not _newer(paths.checkpoint, paths.failure):
         said: Any = None
         with contextlib.suppress(OSError, ValueError):
-            said = json.loads(place.failure.read_text(encoding="utf-8"))
+            said = json.loads(paths.failure.read_text(encoding="utf-8"))
         return CellState(cell, FAILED, _line(said) if isinstance(said, dict) else "")
-    if place.checkpoint.exists():
+    if paths.checkpoint.exists():
         try:
-            saved = checkpoint.read_manifest(place.checkpoint).get("saved", "?")
+            saved = checkpoint.read_manifest(paths.checkpoint).get("saved", "?")
             return CellState(cell, INTERRUPTED, f"checkpoint of {saved}")
         except checkpoint.BadCheckpoint as error:
             return CellState(cell, INTERRUPTED, f"{error}; it will start afresh")
@@ -112,7 +113,7 @@ def _at_work(folder: Path) -> dict[str, bool]:
     asked = False
     for path in folder.glob(".tmp-*"):
         run = path.name.split("-")[1]
-        alive = path.is_dir() and not store.is_stale(path)
+        alive = path.is_dir() and not atomic.is_stale(path)
         if alive and f"-{socket.gethostname()}-" not in path.name:
             # A process of another node cannot be asked, but the scheduler knows its job.
             if not asked:

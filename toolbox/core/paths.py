@@ -1,0 +1,95 @@
+"""The layout of `outputs/`, and how a finished run gets its final name.
+
+    outputs/<study>/<command>/<id>/                a complete or diverged run: run.json, <table>.csv
+    outputs/<study>/<command>/<id>.checkpoint      an interrupted run; the same line resumes it
+    outputs/<study>/<command>/<id>.failed.json     what a failed run said
+    outputs/<study>/<command>/.tmp-<id>-...        a run at work, or what a killed one left
+    outputs/<study>/<command>/figures/<pool>/      what `plot` drew
+
+A folder named by an id was renamed into place whole, so readers need no lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolbox.core import atomic, manifest
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """The names of one run's files and folders."""
+
+    command_folder: Path
+    id: str
+
+    @property
+    def final(self) -> Path:
+        """The folder of the finished run."""
+        return self.command_folder / self.id
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file from which an interrupted run goes on."""
+        return self.command_folder / f"{self.id}.checkpoint"
+
+    @property
+    def failure(self) -> Path:
+        """The manifest of a failed run."""
+        return self.command_folder / f"{self.id}.failed.json"
+
+    def new_temporary(self) -> Path:
+        """Make the folder that this process alone writes to.
+
+        Errors: `ToolboxError` when the folder cannot be written, before any computation.
+        """
+        folder = atomic.temporary_sibling(self.final)
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise atomic.refused(folder, error) from None
+        return folder
+
+    def publish(self, temporary: Path, replace: bool) -> bool:
+        """Rename a finished temporary folder to its final name.
+
+        Returns False when another process published the same run first (the results are the
+        same, so this one's are dropped), unless `replace`.
+        """
+        atomic.sync_folder(temporary)
+        while True:
+            try:
+                temporary.rename(self.final)
+            except OSError as error:
+                # Not by looking at the final name: another process may be replacing it just now.
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                if not replace and manifest.read(self.final) is not None:
+                    shutil.rmtree(temporary)
+                    return False
+                self._set_aside()
+                continue
+            atomic.sync_folder(self.command_folder)
+            self._remove_set_aside()
+            return True
+
+    def recover(self) -> None:
+        """Undo a replacement that was killed between its two renames."""
+        if not self.final.exists():
+            for old in sorted(self.command_folder.glob(f".old-{self.id}-*")):
+                with contextlib.suppress(OSError):
+                    old.rename(self.final)
+                    return
+
+    def _set_aside(self) -> None:
+        with contextlib.suppress(FileNotFoundError):  # another process was quicker
+            self.final.rename(self.command_folder / f".old-{self.id}-{secrets.token_hex(4)}")
+
+    def _remove_set_aside(self) -> None:
+        for old in self.command_folder.glob(f".old-{self.id}-*"):
+            shutil.rmtree(old, ignore_errors=True)
