@@ -10,5 +10,5 @@ toolbox sweep script "$file" --time 30 --mem 1G --parallel "$parallel" > "$scrip
 job=$(sbatch --parsable "$script")
 # afterany: after an array with one failed task, afterok would wait for ever.
 sbatch --dependency="afterany:$job" --time=10 --mem=1G --output="${file%.yaml}.gather-%j.log" \
-  --wrap="toolbox sweep status '$file'; exec toolbox sweep gather '$file' --out '${file%.yaml}.csv'"
+  --wrap="toolbox sweep status '$file'; exec toolbox sweep gather '$file' --to '${file%.yaml}.csv'"
 echo "array $job; follow it with: toolbox sweep status $file"

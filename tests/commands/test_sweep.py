@@ -14,9 +14,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from toolbox.commands.sweep.index import chosen, from_environment
+from toolbox.commands.sweep.index import chosen
 from toolbox.commands.sweep.options import megabytes, minutes, plain_name
 from toolbox.core.errors import UsageError
+from toolbox.core.scheduler import array_index
 
 ROOT = Path(__file__).parents[2]
 TOSS = "command: coin toss\naxes: {tosses: [100, 200, 300]}\n"
@@ -52,8 +53,8 @@ def file(tmp_path):
     ],
 )
 def test_the_index_is_read_as_each_scheduler_writes_it(environment, index):
-    found = from_environment(environment)
-    assert (found and found[0]) == index
+    found = array_index(environment)
+    assert (found and found.place) == index
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_the_index_is_read_as_each_scheduler_writes_it(environment, index):
 )
 def test_an_index_that_is_none_names_its_variable(environment):
     with pytest.raises(UsageError, match=next(iter(environment))):
-        from_environment(environment)
+        array_index(environment)
 
 
 @pytest.mark.parametrize("size", [0, 1, 7, 20])
@@ -86,12 +87,19 @@ def test_a_place_outside_the_grid_is_refused(cli, file, flags, out):
 
 def test_an_index_out_of_range_says_the_size_and_an_empty_shard_exits_0(cli, file, monkeypatch):
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
-    assert (
-        "SLURM_ARRAY_TASK_ID 3: the sweep has 3 cells, 0 to 2" in cli("sweep", "run", file()).stderr
-    )
+    said = cli("sweep", "run", file()).stderr
+    assert "SLURM_ARRAY_TASK_ID=3: the sweep has 3 cells, 0 to 2" in said
     result = cli("sweep", "run", file(), "--shard", "4/5")
     assert result.code == 0
     assert "empty" in result.stdout
+
+
+@pytest.mark.parametrize(("name", "first"), [("SGE_TASK_ID", 1), ("LSB_JOBINDEX", 1)])
+def test_an_index_out_of_range_is_told_as_its_scheduler_counts(cli, file, monkeypatch, name, first):
+    monkeypatch.setenv(name, "5")
+    result = cli("sweep", "run", file())
+    assert result.code == 2
+    assert f"{name}=5: the sweep has 3 cells, {first} to {2 + first}" in result.stderr
 
 
 # ------------------------------------------------------------------------------------------- run
@@ -226,11 +234,15 @@ def test_gather_writes_every_cell_in_order(cli, done, out, tmp_path):
     assert list(frame["cell"]) == [0, 0, 1, 1, 2, 2]
     assert (frame.groupby("cell")["count"].sum() == [100, 200, 300]).all()
     table = tmp_path / "sub" / "all.csv"
-    assert cli("sweep", "gather", done, "--out", table, "--runs", out).stdout == f"{table}\n"
+    assert cli("sweep", "gather", done, "--to", table, "--out", out).stdout == f"{table}\n"
     assert table.read_text() == cli("sweep", "gather", done).stdout
+    earlier = cli("sweep", "gather", done, "--out", "all.csv")
+    assert earlier.code == 2
+    assert "--out all.csv: --out names the folder" in earlier.stderr
+    assert "--to all.csv" in earlier.stderr
     pytest.importorskip("pyarrow")
     parquet = tmp_path / "all.parquet"
-    assert cli("sweep", "gather", done, "--out", parquet).code == 0
+    assert cli("sweep", "gather", done, "--to", parquet).code == 0
     pd.testing.assert_frame_equal(pd.read_parquet(parquet), frame, check_dtype=False)
 
 
@@ -246,12 +258,12 @@ def test_gather_names_the_missing_and_the_corrupt_and_writes_nothing(cli, done, 
     text = (folders[1] / "counts.csv").read_text()
     (folders[1] / "counts.csv").write_text(text.replace("head", "haed"))
     table = tmp_path / "all.csv"
-    result = cli("sweep", "gather", done, "--out", table)
+    result = cli("sweep", "gather", done, "--to", table)
     assert result.code == 1
     assert "1 missing:\n  cell 0" in result.stderr
     assert "1 corrupt:\n  cell 1" in result.stderr
     assert not table.exists()
-    assert cli("sweep", "gather", done, "--out", table, "--allow-partial").code == 0
+    assert cli("sweep", "gather", done, "--to", table, "--allow-partial").code == 0
     assert set(pd.read_csv(table)["cell"]) == {2}
 
 
@@ -267,7 +279,7 @@ def test_gather_refuses_mixed_schemas_even_in_part(cli, done, out):
     assert "ratio" in result.stderr
 
 
-@pytest.mark.parametrize("flags", [("--out", "x.txt"), ("--table", "curve")])
+@pytest.mark.parametrize("flags", [("--to", "x.txt"), ("--table", "curve")])
 def test_gather_refuses_what_it_cannot_do(cli, done, flags):
     result = cli("sweep", "gather", done, *flags)
     assert result.code == 2
@@ -315,6 +327,55 @@ def test_what_is_asked_of_a_script_stands_in_it(cli, file):
         assert line in text.splitlines()
     assert text.splitlines()[-1].startswith("exec ")
     assert text.splitlines()[-1].endswith("--threads 4 --shard $SLURM_ARRAY_TASK_ID/2")
+
+
+GPUS = {
+    "slurm": "#SBATCH --gres=gpu:2",
+    "pbs": "#PBS -l select=1:ncpus=1:mem=4096mb:ngpus=2",
+    "sge": "#$ -l gpu=2",
+    "lsf": '#BSUB -gpu "num=2"',
+}
+
+
+@pytest.mark.parametrize("scheduler", sorted(GPUS))
+def test_gpus_are_asked_of_the_scheduler_and_used(cli, file, scheduler):
+    path = file("command: coin train\naxes: {lr: [0.1, 0.2]}\n")
+    lines = cli("sweep", "script", path, "--scheduler", scheduler, "--gpus", 2).stdout.splitlines()
+    assert GPUS[scheduler] in lines
+    assert "--device cuda" in lines[-1]
+    plain = cli("sweep", "script", path, "--scheduler", scheduler).stdout
+    assert "cuda" not in plain
+    assert GPUS[scheduler] not in plain.splitlines()
+
+
+def test_gpus_for_a_command_without_a_use_for_them_are_refused(cli, file):
+    for verb in ("script", "submit"):
+        result = cli("sweep", verb, file(), "--gpus", 1)
+        assert result.code == 2
+        assert "--gpus 1: coin toss computes on cpu alone" in result.stderr
+
+
+LOGS = {
+    "slurm": '#SBATCH --output="{}/grid-%A_%a.log"',
+    "pbs": '#PBS -o "{}/"',
+    "sge": '#$ -o "{}/grid-$JOB_ID.$TASK_ID.log"',
+    "lsf": '#BSUB -o "{}/grid-%J_%I.log"',
+}
+
+
+@pytest.mark.parametrize("scheduler", sorted(LOGS))
+def test_a_folder_of_logs_with_spaces_is_quoted(cli, file, scheduler, tmp_path):
+    logs = tmp_path / "my own logs"
+    text = cli("sweep", "script", file(), "--scheduler", scheduler, "--logs", logs).stdout
+    assert LOGS[scheduler].format(logs) in text.splitlines()
+    refused = cli("sweep", "script", file(), "--logs", tmp_path / "a\n#SBATCH --wrap=b")
+    assert refused.code == 2
+    assert "--logs" in refused.stderr
+
+
+def test_a_percent_sign_in_the_folder_of_logs_is_none_of_slurm_s_own(cli, file, tmp_path):
+    text = cli("sweep", "script", file(), "--logs", tmp_path / "50%j").stdout
+    assert f"--output={tmp_path}/50%%j/grid-%A_%a.log" in text
 
 
 @pytest.mark.parametrize(

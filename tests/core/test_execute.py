@@ -355,3 +355,48 @@ def test_diverged_is_an_outcome_only_when_the_experiment_says_so(launch):
 
     record, _ = launch(experiment)
     assert record.manifest["message"] == "the loss is nan"
+
+
+def socket_error(folder):
+    return OSError("AF_UNIX path too long")
+
+
+def too_many_processes(folder):
+    return BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+
+def other_file(folder):
+    return FileNotFoundError(errno.ENOENT, "No such file or directory", "/nowhere/data.txt")
+
+
+@pytest.mark.parametrize("error", [socket_error, too_many_processes, other_file])
+def test_the_outputs_folder_is_not_blamed_for_another_error(launch, out, error):
+    def experiment(run):
+        good(run)
+        raise error(run.folder)
+
+    with pytest.raises(ToolboxError) as caught:
+        launch(experiment)
+    said = str(caught.value)
+    assert "--out" not in said
+    assert "cannot write" not in said
+    assert error(None).args[-1].partition("'")[0] in said or "No such file" in said
+    (failure,) = out.glob("coin/train/*.failed.json")
+    assert "Traceback" in json.loads(failure.read_text())["message"]
+
+
+def full(folder):
+    return OSError(errno.ENOSPC, "No space left on device")
+
+
+def in_the_folder(folder):
+    return PermissionError(errno.EACCES, "Permission denied", str(folder / "model.bin"))
+
+
+@pytest.mark.parametrize("error", [full, in_the_folder])
+def test_the_outputs_folder_is_blamed_for_its_own_errors(launch, error):
+    def experiment(run):
+        raise error(run.folder)
+
+    with pytest.raises(ToolboxError, match=r"cannot write .*--out"):
+        launch(experiment)

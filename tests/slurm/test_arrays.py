@@ -96,7 +96,7 @@ def test_a_failing_cell_stops_no_other_and_a_dependent_gather_reports_it(cluster
     log = file.with_name("gather.log")
     after = cluster.sbatch(
         *("--mem=100M", f"--dependency=afterany:{job}", f"--output={log}"),
-        f"--wrap=exec toolbox sweep gather {file} --out {file.with_suffix('.csv')}",
+        f"--wrap=exec toolbox sweep gather {file} --to {file.with_suffix('.csv')}",
     )
     cluster.wait(job, after)
     assert states(cluster, file) == ["complete", "failed", "complete"]
@@ -234,6 +234,6 @@ def test_sixty_four_cells_eight_at_a_time_are_all_valid(cluster, sweep, out):
     job = cluster.sbatch(script(cluster, file, "--parallel", 8))
     cluster.wait(job)
     assert states(cluster, file) == ["complete"] * 64
-    cluster.toolbox("sweep", "gather", file, "--out", file.with_suffix(".csv"))  # verifies each
+    cluster.toolbox("sweep", "gather", file, "--to", file.with_suffix(".csv"))  # verifies each
     assert len(list(out.glob("gd/anytime/*/run.json"))) == 64
     assert not list(out.glob("*/*/.*"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import socket
@@ -41,8 +42,10 @@ def is_stale(temporary: Path) -> bool:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, flag: str = "--out") -> Iterator[IO[bytes]]:
     """Write a sibling temporary file, then put it under `path` in one step.
+
+    flag : the option that chose the path
 
     Errors: `ToolboxError` naming the path when the disk refuses; the old file is then untouched.
     """
@@ -54,7 +57,9 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(handle.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise refused(path, error) from None
+        if not concerns(error, path.parent):
+            raise
+        raise refused(path, error, flag) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -68,9 +73,26 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def refused(path: Path, error: OSError) -> ToolboxError:
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.ESTALE}
+
+
+def concerns(error: OSError, *folders: Path) -> bool:
+    """Whether an error is about writing below one of these folders.
+
+    It names a file there, or it names none and is of the kind that a disk answers. Sockets, pipes,
+    processes and files that are only read fail with an OSError too.
+    """
+    named = [Path(os.fsdecode(n)) for n in (error.filename, error.filename2)
+             if isinstance(n, str | bytes | os.PathLike)]  # fmt: skip
+    if not named:
+        return error.errno in _DISK
+    return any(name.absolute().is_relative_to(folder.absolute())
+               for name in named for folder in folders)  # fmt: skip
+
+
+def refused(path: Path, error: OSError, flag: str = "--out") -> ToolboxError:
     """The one sentence for a disk that is full, read-only or not ours."""
     return ToolboxError(
         f"cannot write {path}: {error.strerror or error}; "
-        "free some space or choose another place with --out (nothing already there was changed)"
+        "free some space or choose another place with {flag} (nothing already there was changed)"
     )

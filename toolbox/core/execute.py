@@ -132,6 +132,8 @@ def _compute(request: Request, paths: RunPaths, experiment: Experiment) -> RunRe
         manifest=manifest,
         say=lambda line: None if request.quiet else print(line, file=sys.stderr, flush=True),
     )
+    if request.threads is None and (note := machine.threads_note()):
+        run.say(note)
     started = time.monotonic()
 
     def finish(status: Status, message: str = "") -> dict[str, Any]:
@@ -153,11 +155,17 @@ def _compute(request: Request, paths: RunPaths, experiment: Experiment) -> RunRe
         _record_failure(paths, finish(Status.FAILED, str(error)))
         raise
     except OSError as error:
-        _record_failure(paths, finish(Status.FAILED, str(error)))
-        raise atomic.refused(folder, error) from error
+        if atomic.concerns(error, folder.parent, tables):
+            _record_failure(paths, finish(Status.FAILED, str(error)))
+            raise atomic.refused(folder, error) from error
+        _record_failure(paths, finish(Status.FAILED, _with_traceback(error)))
+        # Sockets, processes, files that are read: no fault of the outputs folder.
+        raise ToolboxError(
+            f"{request.study} {request.command} could not go on: {error}; "
+            f"{paths.failure} has the traceback"
+        ) from error
     except Exception as error:
-        text = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
-        _record_failure(paths, finish(Status.FAILED, text))
+        _record_failure(paths, finish(Status.FAILED, _with_traceback(error)))
         raise
     finally:
         if folder.exists():
@@ -216,9 +224,13 @@ def record_refusal(request: Request, message: str) -> None:
     _record_failure(paths, {**manifest, "status": Status.FAILED, "message": message})
 
 
+def _with_traceback(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+
+
 def _record_failure(paths: RunPaths, manifest: dict[str, Any]) -> None:
     """Leave word of a failure for `toolbox runs --failed`; it is never taken for a result."""
-    with contextlib.suppress(ToolboxError):  # the disk may be what failed
+    with contextlib.suppress(ToolboxError, OSError):  # the disk may be what failed
         _write_json(paths.failure, manifest)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from toolbox.core import scheduler
 from toolbox.core.errors import UsageError
 
 _THREAD_VARIABLES = (
@@ -16,13 +17,27 @@ _THREAD_VARIABLES = (
 
 
 def default_threads() -> int:
-    """`SLURM_CPUS_PER_TASK`, else the cores this process may use.
+    """The cores that the scheduler gave this job (`SLURM_CPUS_PER_TASK`), never more than those
+    that this process may use; outside of a job, the latter.
+    """
+    asked, allowed = scheduler.cores(), allowed_cores()
+    return min(asked[1], allowed) if asked else allowed
+
+
+def threads_note() -> str:
+    """What to tell the user when the scheduler speaks of more cores than there are, or nothing."""
+    asked, allowed = scheduler.cores(), allowed_cores()
+    if asked is None or asked[1] <= allowed:
+        return ""
+    cores = "1 core" if allowed == 1 else f"{allowed} cores"
+    return f"{asked[0]}={asked[1]}, but this process may use only {cores}; it uses {allowed}"
+
+
+def allowed_cores() -> int:
+    """The cores that this process may use.
 
     `nproc` would count the whole node, and a job array would start 64 threads on each core.
     """
-    asked = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    if asked.isdecimal() and int(asked) > 0:
-        return int(asked)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from toolbox.core.errors import UsageError
 from toolbox.core.params import Param
 from toolbox.core.spec import load_command, preset_line
 from toolbox.core.strict_yaml import load_mapping
+from toolbox.core.suggest import did_you_mean
 
 
 def preset_values(
@@ -41,10 +41,9 @@ def config_values(path: Path, params: Mapping[str, Param]) -> dict[str, Any]:
 
 def _checked(key: str, value: Any, params: Mapping[str, Param], where: Any) -> Any:
     if key not in params:
-        close = difflib.get_close_matches(key, params, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
         raise UsageError(
-            f"{where(key)}: {key}: no such parameter{hint} (there are {', '.join(params)})"
+            f"{where(key)}: {key}: no such parameter{did_you_mean(key, params)} "
+            f"(there are {', '.join(params)})"
         )
     try:
         return params[key].parse(value)

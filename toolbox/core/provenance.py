@@ -15,33 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import toolbox
-from toolbox.core import seeds
+from toolbox.core import machine, scheduler, seeds
 
 SCHEMA = 1
 _INSTALLED = ("site-packages", "dist-packages")
 # An allow-list: an environment holds tokens and passwords.
 _ENVIRONMENT = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "PYTHONHASHSEED")
-# What names a job, its array, its place in it, and how often it was started again. Torque and PBS
-# Pro differ in the names of arrays; `JOB_ID` alone is too common a word to mean Grid Engine.
-_SCHEDULERS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "slurm": (
-        ("SLURM_JOB_ID",),
-        ("SLURM_ARRAY_JOB_ID",),
-        ("SLURM_ARRAY_TASK_ID",),
-        ("SLURM_RESTART_COUNT",),
-        ("SLURMD_NODENAME",),
-    ),
-    "pbs": (
-        ("PBS_JOBID",),
-        ("PBS_ARRAY_ID",),
-        ("PBS_ARRAY_INDEX", "PBS_ARRAYID"),
-        (),
-        (),
-    ),
-    "sge": (("JOB_ID",), ("JOB_ID",), ("SGE_TASK_ID",), ("RESTARTED",), ()),
-    "lsf": (("LSB_JOBID",), ("LSB_JOBID",), ("LSB_JOBINDEX",), (), ()),
-}
-_SIGNS = {"slurm": "SLURM_JOB_ID", "pbs": "PBS_JOBID", "sge": "SGE_TASK_ID", "lsf": "LSB_JOBID"}
 
 
 def now() -> str:
@@ -59,7 +38,7 @@ def begin(argv: list[str], threads: int) -> dict[str, Any]:
         "seed_derivation": seeds.DERIVATION,
         "started": now(),
         "machine": _machine(threads),
-        "scheduler": _scheduler(),
+        "scheduler": scheduler.this_job(),
     }
 
 
@@ -128,13 +107,12 @@ def _modules_of(distribution: metadata.Distribution) -> set[str]:
 
 
 def _machine(threads: int) -> dict[str, Any]:
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "system": f"{platform.system()} {platform.release()}",
         "cpu": _cpu_model(),
-        "cores_allowed": allowed,
+        "cores_allowed": machine.allowed_cores(),
         "threads": threads,
         "environment": {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
     }
@@ -155,29 +133,6 @@ def _accelerator() -> str:
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
         return str(torch.cuda.get_device_name())
     return "cpu"
-
-
-def _scheduler() -> dict[str, str] | None:
-    """Kind, job, array, index, restarts and node; empty text where there is no such thing."""
-    for kind, names in _SCHEDULERS.items():
-        if _SIGNS[kind] not in os.environ:
-            continue
-        job, array, index, restarts, node = (_first(variables) for variables in names)
-        if index in ("", "undefined") or (kind == "lsf" and index == "0"):
-            array, index = "", ""  # a job that is no array
-        return {
-            "kind": kind,
-            "job": job,
-            "array": array,
-            "index": index,
-            "restarts": restarts or "0",
-            "node": node or socket.gethostname(),
-        }
-    return None
-
-
-def _first(variables: tuple[str, ...]) -> str:
-    return next((os.environ[name] for name in variables if name in os.environ), "")
 
 
 def _git() -> dict[str, Any] | None:

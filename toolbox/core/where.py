@@ -11,7 +11,6 @@ A missing value passes no comparison but `!=`.
 """
 
 import ast
-import difflib
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolbox.core.errors import UsageError
+from toolbox.core.suggest import did_you_mean
 
 MAX_LENGTH = 1000
 MAX_DEPTH = 40  # far beyond any filter a person writes, far below Python's recursion limit
@@ -67,9 +67,7 @@ class Where:
     def _evaluate(self, available: Mapping[str, Any], get: Callable[[str], Any]) -> Any:
         for name in self.names:
             if name not in available:
-                raise UsageError(
-                    f"{unknown_column(name, available)} . It stands in the filter {self.text!r}."
-                )
+                raise UsageError(f"{unknown_column(name, available)}, in the filter {self.text!r}")
         walker = _Walker(self.text, {key: get(name) for key, name in self._columns.items()})
         try:
             return walker.condition(self._tree)
@@ -110,12 +108,10 @@ def compile_where(text: str) -> Where:
 
 
 def unknown_column(name: str, available: Iterable[object]) -> str:
-    """What to say, without full stop, of a name that is not there: the nearest one that is."""
+    """What to say of a column that is not there: the nearest one that is, and all that are."""
     names = [str(each) for each in available]
-    folded = {each.casefold(): each for each in names}
-    near = difflib.get_close_matches(name.casefold(), folded, n=1)
-    meant = f" (did you mean {folded[near[0]]!r}?)" if near else ""
-    return f"No column {name!r}{meant}; there are: {', '.join(names) or 'none'}"
+    there = ", ".join(names) or "none"
+    return f"No column {name!r}{did_you_mean(name, names)} (there are {there})"
 
 
 def _to_python(text: str) -> tuple[str, dict[str, str]]:

@@ -21,7 +21,7 @@ def test_the_default_c_is_p():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("anytime --schedules anytim", "did you mean anytime?"),
+        ("anytime --schedules anytim", "did you mean 'anytime'?"),
         ("anytime --schedules constant2", "does not converge"),
         ("anytime --schedules silver,silver", "'silver' twice"),
         ("anytime --schedules pridp --T 1000000", "T <= 20000"),

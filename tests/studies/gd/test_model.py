@@ -161,7 +161,7 @@ def test_a_million_steps_take_well_under_a_second():
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("anytme", "did you mean anytime?"), ("constant-3", ""), ("silv", "silver?")],
+    [("anytme", "did you mean 'anytime'?"), ("constant-3", ""), ("silv", "'silver'?")],
 )
 def test_an_unknown_name_is_one_sentence_with_the_choices(name, hint):
     with pytest.raises(ValueError, match=f"unknown schedule '{name}': expected one of") as e:

@@ -110,7 +110,7 @@ def arrange(frame: pd.DataFrame, spec: FigureSpec, columns: Mapping[str, Any]) -
     """Choose rows, name the labels, split into panels and take the statistics."""
     for name in spec.columns:
         if name not in frame.columns:
-            raise UsageError(f"{unknown_column(name, frame.columns)}.")
+            raise UsageError(unknown_column(name, frame.columns))
     notes: list[str] = []
     frame = frame.reset_index(drop=True)  # tables pooled by concat repeat their index
     order = [key_of(label) for label in spec.order]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from toolbox.commands.cli import OUT
-from toolbox.commands.sweep.options import File
+from toolbox.commands.sweep.options import File, Out
 from toolbox.core import atomic
 from toolbox.core.errors import TableError, ToolboxError, UsageError
 
@@ -21,15 +21,16 @@ if TYPE_CHECKING:
     from toolbox.core.sweep.grid import Cell, Sweep
 
 _SHOWN = 10
+_ENDINGS = (".csv", ".parquet")
 
 
 def command(
     file: File,
-    out: Annotated[
+    to: Annotated[
         Path | None,
         typer.Option(
-            "--out",
-            help="The table to write, .csv or .parquet; by default CSV on stdout.",
+            "--to",
+            help="The file to write, .csv or .parquet. By default CSV on stdout.",
             metavar="X.csv",
             show_envvar=False,
         ),
@@ -41,25 +42,28 @@ def command(
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Write what there is, and exit 0.")
     ] = False,
-    runs: Annotated[
-        Path, typer.Option("--runs", help="Where runs live.", envvar="TOOLBOX_OUT", metavar="DIR")
-    ] = OUT,
+    out: Out = OUT,
 ) -> None:
     """Write one table of all complete cells, in their order: cell, run, the axes, the columns.
 
     Missing and corrupt cells are named and exit 1, unless --allow-partial.
 
-    Example: toolbox sweep gather FILE.yaml --out all.csv
+    Example: toolbox sweep gather FILE.yaml --to all.csv
     """
     from toolbox.core.sweep.grid import load_sweep
 
-    if out is not None and out.suffix not in (".csv", ".parquet"):
-        raise UsageError(f"--out {out}: expected a name that ends in .csv or .parquet")
-    if out is not None and out.suffix == ".parquet":
+    if out.suffix in _ENDINGS and not out.is_dir():
+        raise UsageError(
+            f"--out {out}: --out names the folder of the runs here as everywhere; "
+            f"to write a file, use --to {out}"
+        )
+    if to is not None and to.suffix not in _ENDINGS:
+        raise UsageError(f"--to {to}: expected a name that ends in .csv or .parquet")
+    if to is not None and to.suffix == ".parquet":
         _need_pyarrow()
     sweep = load_sweep(file)
     name = _table(sweep, table)
-    there, absent = _sorted_out(sweep, runs)
+    there, absent = _sorted_out(sweep, out)
     _same_schema(there, name)
     frames, corrupt = _read(sweep, there, name)
     for word, found in (("missing", absent), ("corrupt", corrupt)):
@@ -74,16 +78,19 @@ def command(
     import pandas as pd
 
     whole = pd.concat(frames, ignore_index=True)
-    if out is None:
+    if to is None:
         sys.stdout.write(whole.to_csv(index=False, lineterminator="\n"))
         return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic.replacing(out) as handle:
-        if out.suffix == ".csv":
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise atomic.refused(to, error, "--to") from None
+    with atomic.replacing(to, "--to") as handle:
+        if to.suffix == ".csv":
             handle.write(whole.to_csv(index=False, lineterminator="\n").encode())
         else:
             whole.to_parquet(handle, index=False)
-    print(out)
+    print(to)
 
 
 def _table(sweep: Sweep, asked: str | None) -> str:
@@ -99,7 +106,7 @@ def _table(sweep: Sweep, asked: str | None) -> str:
 
 
 def _sorted_out(
-    sweep: Sweep, runs: Path
+    sweep: Sweep, out: Path
 ) -> tuple[list[tuple[Cell, RunRecord]], list[tuple[Cell, str]]]:
     """The complete cells with their records, and the others with their state."""
     from toolbox.core import manifest as manifests
@@ -108,8 +115,8 @@ def _sorted_out(
     from toolbox.core.sweep.state import COMPLETE, CORRUPT, states
 
     there, absent = [], []
-    for one in states(sweep, runs):
-        folder = runs / sweep.study / sweep.command / one.cell.id
+    for one in states(sweep, out):
+        folder = out / sweep.study / sweep.command / one.cell.id
         manifest = manifests.read(folder)
         # A damaged table is read all the same: reading it says what is wrong with it.
         if one.state in (COMPLETE, CORRUPT) and manifest and manifest["status"] == COMPLETE:
@@ -197,5 +204,5 @@ def _need_pyarrow() -> None:
 
     if importlib.util.find_spec("pyarrow") is None:
         raise UsageError(
-            "--out .parquet needs pyarrow: pip install 'toolbox[parquet]', or write .csv"
+            "--to .parquet needs pyarrow: pip install 'toolbox[parquet]', or write .csv"
         )

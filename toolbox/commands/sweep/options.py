@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from toolbox.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from toolbox.core.sweep.grid import Sweep
 
 File = Annotated[Path, typer.Argument(help="A sweep file.", metavar="FILE.yaml")]
 Out = Annotated[
@@ -63,6 +66,16 @@ Logs = Annotated[
     Path | None,
     typer.Option("--logs", help="Folder of the logs; by default OUT/logs.", metavar="DIR"),
 ]
+Gpus = Annotated[
+    int,
+    typer.Option(
+        "--gpus",
+        help="GPUs per job; the cells then compute with --device cuda.",
+        min=0,
+        max=64,
+        metavar="N",
+    ),
+]
 Shards = Annotated[
     int | None,
     typer.Option(
@@ -103,6 +116,15 @@ def megabytes(memory: str) -> int:
     if not found or int(found[1]) == 0:
         raise UsageError(f"--mem {memory}: expected a size such as 500M or 4G")
     return int(found[1]) * (1024 if found[2].upper() == "G" else 1)
+
+
+def checked_gpus(gpus: int, sweep: Sweep) -> None:
+    """Errors: `UsageError` when GPUs are asked for a command that uses none."""
+    if gpus and "cuda" not in sweep.spec.devices:
+        raise UsageError(
+            f"--gpus {gpus}: {sweep.study} {sweep.command} computes on "
+            f"{' or '.join(sweep.spec.devices)} alone; leave it out"
+        )
 
 
 def plain_name(name: str) -> str:

@@ -115,6 +115,8 @@ def _several(
 
     todo = [r for r, one in zip(asked, wanted, strict=True) if one.state in TO_DO]
     cores = machine.default_threads()
+    if (jobs is None or threads is None) and (note := machine.threads_note()):
+        _say(note, quiet)
     if jobs is None:
         jobs = max(1, cores // (threads or 1))
     jobs = max(1, min(jobs, len(todo)))

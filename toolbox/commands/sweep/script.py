@@ -16,6 +16,7 @@ from toolbox.commands.sweep.options import (
     MAX_ARRAY,
     Cpus,
     File,
+    Gpus,
     Logs,
     Memory,
     Out,
@@ -24,6 +25,7 @@ from toolbox.commands.sweep.options import (
     Shards,
     Time,
     Warn,
+    checked_gpus,
     megabytes,
     minutes,
     plain_name,
@@ -43,6 +45,7 @@ class Job:
     minutes: int
     megabytes: int
     cpus: int
+    gpus: int
     partition: str | None
     warn: int
     """Seconds before the limit at which SIGUSR1 comes; 0 for no warning."""
@@ -80,6 +83,7 @@ def command(
     time: Time = "60",
     mem: Memory = "4G",
     cpus: Cpus = 1,
+    gpus: Gpus = 0,
     parallel: Parallel = None,
     partition: Partition = None,
     shards: Shards = None,
@@ -112,10 +116,14 @@ def command(
             f"{size} jobs are more than most sites allow in one array (MaxArraySize is "
             f"{MAX_ARRAY} by default); --shards 1000 puts several cells in a job"
         )
+    checked_gpus(gpus, sweep)
     logs = (logs or out / "logs").resolve()
+    if any(not char.isprintable() for char in str(logs)):
+        raise UsageError(f"--logs {str(logs)!r}: no line of a job script can hold this name")
     logs.mkdir(parents=True, exist_ok=True)  # a job whose log has no folder fails without a word
     words = [sys.executable, "-m", "toolbox", "sweep", "run", str(sweep.file)]
     words += ["--out", str(out.resolve()), "--jobs", "1", "--threads", str(cpus)]
+    words += ["--device", "cuda"] if gpus else []
     job = Job(
         name=plain_name(sweep.name),
         size=size,
@@ -124,6 +132,7 @@ def command(
         minutes=limit,
         megabytes=megabytes(mem),
         cpus=cpus,
+        gpus=gpus,
         partition=partition,
         warn=warn,
         directives=tuple(directive or ()),
@@ -145,11 +154,13 @@ def _slurm(job: Job) -> list[str]:
         f"#SBATCH --mem={job.megabytes}M",
         "#SBATCH --nodes=1 --ntasks=1",
         f"#SBATCH --cpus-per-task={job.cpus}",
-        f"#SBATCH --output={_log(job, '%A_%a')}",
+        f"#SBATCH --output={_log(job, '%A_%a', percent='%%')}",
         "#SBATCH --open-mode=append",
     ]
+    if job.gpus:
+        lines.append(f"#SBATCH --gres=gpu:{job.gpus}")
     if job.partition:
-        lines.append(f"#SBATCH --partition={job.partition}")
+        lines.append(f"#SBATCH --partition={shlex.quote(job.partition)}")
     if job.warn:
         lines.append(f"#SBATCH --signal=B:USR1@{job.warn}")
     lines += [f"#SBATCH {text}" for text in job.directives]
@@ -163,24 +174,25 @@ def _slurm(job: Job) -> list[str]:
 
 def _pbs(job: Job) -> list[str]:
     select = f"select=1:ncpus={job.cpus}:mem={job.megabytes}mb"
+    nodes = f"nodes=1:ppn={job.cpus}"
+    if job.gpus:
+        select, nodes = f"{select}:ngpus={job.gpus}", f"{nodes}:gpus={job.gpus}"
     lines = [
         f"#PBS -N {job.name}",
         f"#PBS -l {select}",
         f"#PBS -l walltime={job.clock}",
         "#PBS -j oe",
-        f"#PBS -o {job.logs}/",
+        f"#PBS -o {_quoted(f'{job.logs}/')}",
         "#PBS -r y",
     ]
     index = "${PBS_ARRAY_INDEX:-$PBS_ARRAYID}"
     if job.size > 1:
         lines.append(f"#PBS -J 0-{job.size - 1}{job.throttle()}")
-        lines.append(
-            f"# Torque: qsub -t 0-{job.size - 1}{job.throttle()} -l nodes=1:ppn={job.cpus}"
-        )
+        lines.append(f"# Torque: qsub -t 0-{job.size - 1}{job.throttle()} -l {nodes}")
     else:
         index = "0"  # PBS refuses an array of one
     if job.partition:
-        lines.append(f"#PBS -q {job.partition}")
+        lines.append(f"#PBS -q {shlex.quote(job.partition)}")
     lines += [f"#PBS {text}" for text in job.directives]
     return [
         *lines,
@@ -204,15 +216,17 @@ def _sge(job: Job) -> list[str]:
         "#$ -V",
         "#$ -j y",
         "#$ -S /bin/bash",
-        f"#$ -o {job.logs}/$JOB_NAME-$JOB_ID.$TASK_ID.log",
+        f"#$ -o {_log(job, '$JOB_ID.$TASK_ID')}",
         "#$ -r y",
     ]
     if job.parallel:
         lines.append(f"#$ -tc {job.parallel}")
     if job.cpus > 1:
         lines.append(f"#$ -pe smp {job.cpus}")
+    if job.gpus:
+        lines.append(f"#$ -l gpu={job.gpus}")  # the usual name; some sites have another
     if job.partition:
-        lines.append(f"#$ -q {job.partition}")
+        lines.append(f"#$ -q {shlex.quote(job.partition)}")
     lines += [f"#$ {text}" for text in job.directives]
     return [
         *lines,
@@ -234,8 +248,10 @@ def _lsf(job: Job) -> list[str]:
     ]
     if job.warn:
         lines += [f"#BSUB -wt {-(-job.warn // 60)}", "#BSUB -wa USR1"]
+    if job.gpus:
+        lines.append(f'#BSUB -gpu "num={job.gpus}"')
     if job.partition:
-        lines.append(f"#BSUB -q {job.partition}")
+        lines.append(f"#BSUB -q {shlex.quote(job.partition)}")
     lines += [f"#BSUB {text}" for text in job.directives]
     return [
         *lines,
@@ -258,8 +274,23 @@ _ABOUT = (
 _TIMEOUT = ("# PBS gives no early warning: `timeout` sends SIGUSR1, and hands on SIGTERM.",)
 
 
-def _log(job: Job, numbers: str) -> str:
-    return str(job.logs / f"{job.name}-{numbers}.log")
+def _log(job: Job, numbers: str, percent: str = "%") -> str:
+    """The log's name, quoted where it needs to be.
+
+    numbers : what the scheduler replaces by the job's numbers
+    percent : what it takes for a percent sign in the folder's name
+    """
+    return _quoted(f"{str(job.logs).replace('%', percent)}/{job.name}-{numbers}.log")
+
+
+def _quoted(path: str) -> str:
+    """For a directive. All four schedulers read quotes, but no line of a script expands `$` first:
+    their own variables need none.
+    """
+    bare = path.replace("$", "")
+    if shlex.quote(bare) == bare:
+        return path
+    return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _clock(seconds: int) -> str:

@@ -18,6 +18,7 @@ from toolbox.commands.sweep.options import (
     MAX_ARRAY,
     Cpus,
     File,
+    Gpus,
     Logs,
     Memory,
     Out,
@@ -25,6 +26,7 @@ from toolbox.commands.sweep.options import (
     Partition,
     Time,
     Warn,
+    checked_gpus,
     megabytes,
     minutes,
     plain_name,
@@ -41,6 +43,7 @@ def command(
     time: Time = "60",
     mem: Memory = "4G",
     cpus: Cpus = 1,
+    gpus: Gpus = 0,
     parallel: Parallel = None,
     partition: Partition = None,
     max_array: Annotated[
@@ -68,6 +71,7 @@ def command(
     limit, memory = minutes(time), megabytes(mem)
     if warn >= limit * 60:
         raise UsageError(f"--warn {warn}: the time limit is only {limit * 60} s; lower it")
+    checked_gpus(gpus, sweep)
     found = states(sweep, out)
     todo = [one.cell.index for one in found if one.state in TO_DO]
     print(f"{len(found)} cells: {count(found)}", file=sys.stderr)
@@ -99,47 +103,45 @@ def command(
         }
         if partition:
             settings["slurm_partition"] = partition
-    jobs = _submit(groups, copy, out.resolve(), folder, settings, local)
+        if gpus:
+            settings["slurm_gres"] = f"gpu:{gpus}"
+    line = [sys.executable, "-m", "toolbox", "sweep", "run", str(copy)]
+    line += ["--jobs", "1", "--threads", str(cpus), "--out", str(out.resolve())]
+    line += ["--device", "cuda"] if gpus else []
+    jobs = _submit(line, groups, folder, settings, local)
     _tell(jobs, len(todo), file, folder, local)
 
 
-def work(
-    file: str, indices: list[int], out: str, threads: int, gpus: tuple[str | None] | None
-) -> None:
+def work(line: list[str], indices: list[int], visible: tuple[str | None] | None) -> None:
     """What a job does: it becomes `toolbox sweep run`, so that signals, exit code and provenance
     are those of the printed job script. It does not return.
 
-    gpus : what CUDA_VISIBLE_DEVICES was where it was submitted, for the local executor hides them
+    line : the command, but for what selects the cells
+    visible : what CUDA_VISIBLE_DEVICES was where it was submitted, for the local executor hides it
     """
-    if gpus is not None:
+    if visible is not None:
         os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-        if gpus[0] is not None:
-            os.environ["CUDA_VISIBLE_DEVICES"] = gpus[0]
-    chosen = ",".join(map(str, indices))
-    line = [sys.executable, "-m", "toolbox", "sweep", "run", file, "--index", chosen]
-    line += ["--jobs", "1", "--threads", str(threads), "--out", out]
+        if visible[0] is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = visible[0]
     sys.stdout.flush()
-    os.execv(sys.executable, line)
+    os.execv(line[0], [*line, "--index", ",".join(map(str, indices))])
 
 
 def _submit(
+    line: list[str],
     groups: Sequence[list[int]],
-    file: Path,
-    out: Path,
     folder: Path,
     settings: dict[str, Any],
     local: bool,
 ) -> list[Any]:
     submitit = _submitit()
-    gpus = (os.environ.get("CUDA_VISIBLE_DEVICES"),) if local else None
+    visible = (os.environ.get("CUDA_VISIBLE_DEVICES"),) if local else None
     executor = submitit.AutoExecutor(folder=folder, cluster="local" if local else "slurm")
     executor.update_parameters(**settings)
-    threads = settings["cpus_per_task"]
     try:
         with _detached() if local else contextlib.nullcontext():
             jobs: list[Any] = executor.map_array(
-                work,
-                *zip(*((str(file), g, str(out), threads, gpus) for g in groups), strict=True),
+                work, *zip(*((line, group, visible) for group in groups), strict=True)
             )
     except Exception as error:
         # submitit hands on what sbatch said, in errors of its own.

@@ -8,7 +8,6 @@ what the cells need makes such a process in hundredths of a second.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import multiprocessing.connection
 import os
 import signal
@@ -19,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from toolbox.core import machine, signals
+from toolbox.core import machine, processes, signals
 from toolbox.core.errors import ToolboxError, UsageError
 from toolbox.core.execute import Request, execute, record_refusal
 from toolbox.core.progress import Progress
@@ -84,9 +83,7 @@ def _fork_server(request: Request) -> Any:
     wanted += [f"toolbox.studies.{study}.cli", f"toolbox.studies.{study}.{command}"]
     if "cuda" in load_command(study, request.command).devices:
         wanted.append("torch")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(wanted)
-    return context
+    return processes.fork_server(wanted)
 
 
 def _work(request: Request) -> None:

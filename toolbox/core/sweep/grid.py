@@ -16,7 +16,6 @@ same run id, the same folder. The environment is not read: a file means one thin
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping
@@ -34,6 +33,7 @@ from toolbox.core.params import Param, canonical_json, run_id
 from toolbox.core.presets import preset_values
 from toolbox.core.spec import CommandSpec, load_command
 from toolbox.core.studies import registered
+from toolbox.core.suggest import did_you_mean
 from toolbox.core.sweep.axes import MAX_VALUES, values_of
 
 KEYS = ("command", "preset", "fixed", "axes", "repeats", "seeds", "seed")
@@ -112,10 +112,9 @@ def load_sweep(file: Path) -> Sweep:
     mapping = strict_yaml.load_mapping(file)
     for key in mapping:
         if key not in KEYS:
-            close = difflib.get_close_matches(key, KEYS, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
             raise UsageError(
-                f"{mapping.where(key)}: {key}: no such key{hint} (there are {', '.join(KEYS)})"
+                f"{mapping.where(key)}: {key}: no such key{did_you_mean(key, KEYS)} "
+                f"(there are {', '.join(KEYS)})"
             )
     return _Reader(mapping).sweep()
 
@@ -311,11 +310,9 @@ class _Reader:
         if key in self.defined.display:
             raise UsageError(f"{written.where(key)}: {key}: only for display, no part of a run")
         if key not in self.params:
-            close = difflib.get_close_matches(key, self.params, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
             raise UsageError(
                 f"{written.where(key)}: {key}: {self.study} {self.command} has no such parameter"
-                f"{hint} (there are {', '.join(self.params)})"
+                f"{did_you_mean(key, self.params)} (there are {', '.join(self.params)})"
             )
         return self.params[key]
 

@@ -13,12 +13,13 @@ Reference: Zhang, Lee, Du, Chen, Anytime Acceleration of Gradient Descent, arXiv
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from toolbox.core.suggest import did_you_mean
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -298,8 +299,7 @@ def schedule_blocks(name: str, T: int, c: float = P) -> Blocks:
         return domdp_blocks(T)
     if name == "constant-opt":
         return _flat(np.full(T, optimal_constant_step(T)))
-    close = difflib.get_close_matches(name, [*NAMES, "constant1", "constant1.9"], n=1, cutoff=0.3)
-    hint = f"; did you mean {close[0]}?" if close else ""
+    hint = did_you_mean(name, [*NAMES, "constant1", "constant1.9"], cutoff=0.3)
     raise ValueError(f"unknown schedule {name!r}: expected one of {', '.join(NAMES)}{hint}")
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import multiprocessing
 import multiprocessing.connection
 import pickle
 import signal
@@ -21,6 +20,7 @@ from typing import Any
 
 from toolbox.core import provenance, signals
 from toolbox.core.errors import ToolboxError
+from toolbox.core.processes import fork_server
 from toolbox.core.run import Run
 
 from .plan import RECURRENT, Member, Setting
@@ -198,8 +198,7 @@ def _here(run: Run, work: Work, pending: Sequence[int], state: Any) -> Iterator[
 
 def _apart(run: Run, work: Work, pending: Sequence[int], jobs: int, state: Any) -> Iterator[None]:
     waiting = deque(pending)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([f"{__package__}.ensemble"])
+    context = fork_server([f"{__package__}.ensemble"])
     busy: dict[Any, int] = {}
     processes = []
     used: dict[Any, dict[str, Any]] = {}
