@@ -94,5 +94,5 @@ def refused(path: Path, error: OSError, flag: str = "--out") -> ToolboxError:
     """The one sentence for a disk that is full, read-only or not ours."""
     return ToolboxError(
         f"cannot write {path}: {error.strerror or error}; "
-        "free some space or choose another place with {flag} (nothing already there was changed)"
+        f"free some space or choose another place with {flag} (nothing already there was changed)"
     )
