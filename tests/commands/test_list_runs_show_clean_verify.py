@@ -203,7 +203,8 @@ def test_verify_pools_seeds_and_supports_a_fair_coin(cli, toss):
     assert verdict["measured"] == pytest.approx(0.5, abs=0.0026)
     text = cli("verify").stdout
     assert "supported" in text
-    assert "fair: The coin is fair. [Section 1]" in text
+    assert "fair (paper): The coin is fair. [Section 1; the paper's value: 0.5]" in text
+    assert "the paper: 1 of 1 supported" in text
 
 
 def test_verify_exits_3_when_a_claim_is_refuted(cli, toss):
@@ -216,13 +217,22 @@ def test_verify_exits_3_when_a_claim_is_refuted(cli, toss):
 def test_verify_is_inconclusive_and_exits_0_with_few_seeds_or_a_small_scale(cli, toss):
     toss("--tosses", 10_000)
     toss("--tosses", 100, "--repeats", 5)
-    result = cli("verify", "coin", "toss", "--json")
+    result = cli("verify", "coin", "toss", "--pool", "all", "--json")
     assert result.code == 0
     reasons = [pool["verdicts"][0]["reason"] for pool in json.loads(result.stdout)]
     assert reasons == [
         "needs 3 seeds or repeats, has 1",
-        "needs tosses >= 1000 to decide; here tosses = 100",
+        "needs tosses >= 1000; here tosses = 100",
     ]
+    newest = cli("verify", "coin", "toss").stdout
+    assert "fair (paper)" in newest
+    assert "to test it: --tosses 1000" in " ".join(newest.split())
+    assert "--pool all judges 2 configurations" in " ".join(newest.split())
+    assert "tosses=100 " in newest
+    assert "bias" not in newest  # both pools agree in it
+    result = cli("verify", "coin", "toss", "--pool", "zz")
+    assert result.code == 2
+    assert "--pool zz: no pool of coin toss begins so; there are" in result.stderr
 
 
 def test_verify_refuses_a_table_that_was_edited_by_name(cli, toss):
@@ -239,6 +249,6 @@ def test_verify_refuses_a_table_that_was_edited_by_name(cli, toss):
 def test_verify_of_nothing_says_what_to_do(cli, out):
     result = cli("verify", "coin", "toss")
     assert result.code == 2
-    assert "no complete run of coin toss under" in result.stderr
+    assert "no finished run of coin toss under" in result.stderr
     assert cli("verify", "coin", "tos").code == 2
     assert cli("verify", "coins").code == 2

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from toolbox.app import run
-from toolbox.core import claims, store
+from toolbox.core import claims
 from toolbox.core.options import SHARED_PARAMS
 from toolbox.core.params import Param
+from toolbox.core.pools import Pool, pools_of
 from toolbox.core.presets import preset_values
 
 from .harness import Case, folder_of, manifest, tables
@@ -18,8 +19,8 @@ from .harness import Case, folder_of, manifest, tables
 ODD = ("0", "-1", "nan", "inf", "1e400", "many", "")
 
 
-def pool_of(case: Case, out: Path) -> store.Pool:
-    (pool,) = store.pools(out, case.study, case.command)
+def pool_of(case: Case, out: Path) -> Pool:
+    (pool,) = pools_of(out, case.study, case.command)
     return pool
 
 
@@ -115,7 +116,7 @@ def test_odd_numbers_are_accepted_or_refused_in_one_sentence(
 
 def test_every_claim_evaluates(case: Case, smoke: Path, smoke_out: Path) -> None:
     pool = pool_of(case, smoke_out)
-    verdicts = claims.judge(case.study, case.spec, pool.params, pool.read)
+    verdicts = claims.judge(case.study, case.spec, pool.params, pool.evidence)
     assert [verdict.claim for verdict in verdicts] == list(case.spec.claims)
 
 
@@ -126,7 +127,7 @@ def test_every_statistic_reads_the_smoke_tables(case: Case, smoke: Path, smoke_o
         key: claim.model_copy(update={"requires": None}) for key, claim in case.spec.claims.items()
     }
     spec = case.spec.model_copy(update={"claims": free})
-    for verdict in claims.judge(case.study, spec, pool.params, pool.read):
+    for verdict in claims.judge(case.study, spec, pool.params, pool.evidence):
         assert verdict.replicates >= 1
 
 

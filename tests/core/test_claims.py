@@ -10,13 +10,23 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from toolbox.core.claims import decide, interval, judge
+from toolbox.core.claims import Evidence, decide, flags_that_meet, interval, judge, summary_line
 from toolbox.core.spec import ClaimSpec, CommandSpec
+
+FAIR = {
+    "statement": "s", "origin": "paper", "reference": "p", "statistic": "share_of_heads",
+    "region": [0.4, 0.6],
+}  # fmt: skip
 
 
 def claim_of(low: float | None, high: float | None, **more: Any) -> ClaimSpec:
     return ClaimSpec(
-        statement="s", place="p", statistic="share_of_heads", region=(low, high), **more
+        statement="s",
+        origin="paper",
+        reference="p",
+        statistic="share_of_heads",
+        region=(low, high),
+        **more,
     )
 
 
@@ -125,7 +135,7 @@ def test_too_few_seeds_decide_nothing_however_clear():
 def test_an_undefined_statistic_is_inconclusive_and_never_dropped(values, exact):
     verdict = decide("c", claim_of(0.0, None), values, exact=exact)
     assert verdict.verdict == "inconclusive"
-    assert "undefined for" in verdict.reason
+    assert "the statistic is undefined for" in verdict.reason
     assert verdict.measured is None
 
 
@@ -150,7 +160,13 @@ def command_of(claim: dict[str, Any], **more: Any) -> CommandSpec:
     )
 
 
-FAIR = {"statement": "s", "place": "p", "statistic": "share_of_heads", "region": [0.4, 0.6]}
+FAIR = {
+    "statement": "s",
+    "origin": "paper",
+    "reference": "p",
+    "statistic": "share_of_heads",
+    "region": [0.4, 0.6],
+}
 
 
 def test_a_statistic_sees_the_rows_of_its_own_replicate_alone(monkeypatch):
@@ -166,7 +182,7 @@ def test_a_statistic_sees_the_rows_of_its_own_replicate_alone(monkeypatch):
         return 0.5
 
     monkeypatch.setattr(metrics, "share_of_heads", statistic)
-    (verdict,) = judge("coin", command_of(FAIR), {}, lambda name: table)
+    (verdict,) = judge("coin", command_of(FAIR), {}, Evidence(lambda name: table))
     assert seen == [[0.1], [0.2, 0.3], [0.4]]
     assert verdict.replicates == 3
 
@@ -176,10 +192,114 @@ def test_a_scale_that_cannot_decide_reads_no_table():
         raise AssertionError
 
     spec = command_of({**FAIR, "requires": "tosses >= 1000"})
-    (verdict,) = judge("coin", spec, {"tosses": 10}, never)
-    assert verdict.verdict == "inconclusive"
-    assert verdict.reason == "needs tosses >= 1000 to decide; here tosses = 10"
+    (verdict,) = judge("coin", spec, {"tosses": 10}, Evidence(never))
+    assert verdict.verdict == "not tested"
+    assert verdict.reason == "needs tosses >= 1000; here tosses = 10"
+    assert verdict.remedy == "--tosses 1000"
 
 
 def test_a_command_without_claims_needs_no_metrics():
-    assert judge("absent", command_of(FAIR, claims={}), {}, lambda name: pd.DataFrame()) == []
+    assert (
+        judge("absent", command_of(FAIR, claims={}), {}, Evidence(lambda name: pd.DataFrame()))
+        == []
+    )
+
+
+# ------------------------------------------------------------- diverged, applies, other cells
+
+
+def table_of(shares: dict[tuple[int, int], float]) -> pd.DataFrame:
+    rows = [{"seed": s, "repeat": r, "share": value} for (s, r), value in shares.items()]
+    return pd.DataFrame(rows)
+
+
+SOUND = {(0, 0): 0.5, (0, 1): 0.51, (0, 2): 0.49, (0, 3): 0.5, (0, 4): 0.5, (0, 5): 0.5}
+
+
+def verdict_of(claim: dict[str, Any], shares: dict[tuple[int, int], float], **more: Any) -> Any:
+    evidence = Evidence(lambda name: table_of(shares), **more)
+    (verdict,) = judge("coin", command_of(claim), {}, evidence)
+    return verdict
+
+
+def test_survivors_alone_are_a_selection():
+    assert verdict_of(FAIR, SOUND).verdict == "supported"
+    verdict = verdict_of(FAIR, SOUND, diverged=frozenset({(0, 6)}))
+    assert (verdict.verdict, verdict.replicates, verdict.diverged) == ("inconclusive", 7, 1)
+    assert "1 of 7 replicates diverged" in verdict.reason
+    # Rows that a diverged replicate left before it diverged are not its value.
+    kept = {**SOUND, (0, 6): 0.5}
+    assert verdict_of(FAIR, kept, diverged=frozenset({(0, 6)})) == verdict
+
+
+@pytest.mark.parametrize(
+    ("claim", "diverged", "outcome"),
+    [
+        ({"diverged": "worst", "summary": "median"}, 1, "inconclusive"),
+        ({"diverged": "worst", "summary": "median"}, 60, "refuted"),
+        ({"diverged": 0.5}, 1, "supported"),
+        ({"diverged": 9.0, "summary": "median"}, 60, "refuted"),
+    ],
+)
+def test_a_diverged_replicate_counts_as_its_claim_declares(claim, diverged, outcome):
+    keys = frozenset((1, repeat) for repeat in range(diverged))
+    verdict = verdict_of({**FAIR, **claim}, SOUND, diverged=keys)
+    assert verdict.verdict == outcome
+    assert f"{diverged} of {6 + diverged} replicates diverged" in verdict.reason
+
+
+def test_when_all_diverged_it_says_so():
+    verdict = verdict_of(FAIR, {(0, 0): 0.5}, diverged=frozenset({(0, 0)}))
+    assert verdict.verdict == "inconclusive"
+    assert "1 of 1 replicates diverged" in verdict.reason
+
+
+def test_replicates_without_the_cells_of_the_others_are_named_and_left_out():
+    verdict = verdict_of(FAIR, {**SOUND, (7, 0): 0.99}, left_out=frozenset({(7, 0)}))
+    assert (verdict.verdict, verdict.replicates) == ("supported", 6)
+    assert "seed 7 repeat 0" in verdict.reason
+
+
+def test_a_claim_that_does_not_apply_is_not_tested(monkeypatch):
+    from toolbox.studies.coin import metrics
+
+    def applies(tables):
+        return "" if tables["counts"]["share"].iloc[0] < 0.5 else "the coin has no tail"
+
+    monkeypatch.setattr(metrics, "has_a_tail", applies, raising=False)
+    verdict = verdict_of({**FAIR, "applies": "has_a_tail"}, SOUND)
+    assert (verdict.verdict, verdict.reason) == ("not tested", "the coin has no tail")
+    fine = dict.fromkeys(SOUND, 0.45)
+    assert verdict_of({**FAIR, "applies": "has_a_tail"}, fine).verdict == "supported"
+
+
+@pytest.mark.parametrize(
+    ("requires", "flags"),
+    [
+        ("T >= 1e5", "--T 100000"),
+        ("T >= 10 and fast", ""),
+        ("T >= 10 and steps <= 5 and kind == 'b'", "--T 10 --kind b"),
+        ("sub_steps == 3", "--sub-steps 3"),
+        ("T > 10", ""),
+    ],
+)
+def test_the_flags_that_would_test_a_claim_are_read_off_its_condition(requires, flags):
+    params = {"T": 1, "steps": 2, "kind": "a", "sub_steps": 1, "fast": False}
+    assert flags_that_meet(requires, params) == flags
+
+
+def test_the_paper_is_counted_first():
+    verdicts = [
+        decide("a", claim_of(0.0, None), [5.0, 5.0]),
+        decide("b", claim_of(0.0, None), [5.0, 5.1, 5.0]),
+        decide("c", claim_of(0.0, None).model_copy(update={"origin": "control"}), [1.0] * 3),
+    ]
+    assert summary_line(verdicts[::-1]) == (
+        "the paper: 1 of 2 supported, 1 inconclusive; controls: 1 of 1 supported"
+    )
+
+
+def test_an_inconclusive_verdict_says_about_how_many_replicates_would_settle_it():
+    verdict = decide("c", claim_of(0.95, None), THREE)
+    # Half-width 0.248 at n = 3, distance 0.05: 3 (0.248 / 0.05)^2 = 74.
+    assert verdict.remedy == "about 75 replicates, if the estimate stays"

@@ -58,7 +58,13 @@ def test_a_folder_without_study_yaml_is_no_study(study):
 
 
 def claim(**changed):
-    base = {"statement": "s", "place": "p", "statistic": "f", "region": [0, 1]}
+    base = {
+        "statement": "s",
+        "origin": "paper",
+        "reference": "p",
+        "statistic": "f",
+        "region": [0, 1],
+    }
     return yaml.safe_dump({**base, **changed}, default_flow_style=True).strip()
 
 

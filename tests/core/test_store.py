@@ -17,6 +17,7 @@ import pytest
 from toolbox.core import atomic, checkpoint, manifest, store
 from toolbox.core.atomic import is_stale
 from toolbox.core.paths import RunPaths
+from toolbox.core.pools import Pool, pools_of
 from toolbox.core.spec import load_command
 from toolbox.core.store import RunRecord
 from toolbox.core.table import TableWriter
@@ -171,7 +172,7 @@ def record(out: Path, seed: int, repeats: int, status: str = "complete", **param
 def test_a_replicate_in_several_runs_counts_once(out):
     for seed, repeats in [(0, 3), (0, 5), (1, 1), (0, 1), (1, 2)]:
         record(out, seed, repeats)
-    (pool,) = store.pools(out, "coin", "train")
+    (pool,) = pools_of(out, "coin", "train")
     assert len(pool.runs) == 5
     frame = pool.read("curve")
     replicates = list(zip(frame["seed"], frame["repeat"], strict=True))
@@ -181,14 +182,15 @@ def test_a_replicate_in_several_runs_counts_once(out):
     assert pool.params == {}
 
 
-def test_only_complete_runs_of_equal_parameters_are_pooled_newest_last(out):
+def test_finished_runs_of_equal_parameters_are_pooled_newest_last(out):
     record(out, 0, 1, x=2)
     record(out, 0, 1, x=1)
     record(out, 1, 1, x=1)
     record(out, 2, 1, "diverged", x=1)
-    pools = store.pools(out, "coin", "train")
+    pools = pools_of(out, "coin", "train")
     assert [pool.params for pool in pools] == [{"x": 2}, {"x": 1}]
-    assert [sorted({*pool.read("curve")["seed"]}) for pool in pools] == [[0], [0, 1]]
+    assert pools[1].evidence.diverged == {(2, 0)}
+    assert [sorted({*pool.read("curve")["seed"]}) for pool in pools] == [[0], [0, 1, 2]]
 
 
 def test_cells_of_one_experiment_are_pooled_over_and_deduplicated_each(out):
@@ -197,7 +199,7 @@ def test_cells_of_one_experiment_are_pooled_over_and_deduplicated_each(out):
         record(out, seed, repeats, x=x, y=1)
         for seed, repeats, x in [(0, 1, 10), (0, 2, 10), (0, 1, 20), (1, 1, 20)]
     ]
-    pool = store.Pool("coin", "train", "p", tuple(runs), spec)
+    pool = Pool("coin", "train", "p", tuple(runs), spec)
     assert pool.params == {"y": 1}
     frame = pool.read("curve")
     assert sorted(frame["loss"]) == [10, 10, 11, 11, 20, 20, 120, 120]
@@ -207,7 +209,7 @@ def test_cells_of_one_experiment_are_pooled_over_and_deduplicated_each(out):
 def test_a_damaged_table_of_one_run_is_named(out):
     path = record(out, 0, 1).path / "curve.csv"
     path.write_text(path.read_text()[:-1])
-    (pool,) = store.pools(out, "coin", "train")
+    (pool,) = pools_of(out, "coin", "train")
     with pytest.raises(store.TableError, match=r"000/curve\.csv"):
         pool.read("curve")
 

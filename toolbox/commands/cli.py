@@ -26,10 +26,31 @@ def list_(study: Study = None, as_json: Json = False) -> None:
     list_(study, as_json)
 
 
+PoolChoice = Annotated[
+    str,
+    typer.Option(
+        help="Which configuration: newest, all, or the beginning of a pool's id (`toolbox verify` "
+        "prints them).",
+    ),
+]
+
+
 def verify(
-    study: Study = None, command: Command = None, as_json: Json = False, out: Out = OUT
+    study: Study = None,
+    command: Command = None,
+    pool: PoolChoice = "newest",
+    null: Annotated[
+        bool,
+        typer.Option(
+            "--null",
+            help="Also judge each claim on tables changed by its negative control, under which it "
+            "is false; exits 1 when one is supported there.",
+        ),
+    ] = False,
+    as_json: Json = False,
+    out: Out = OUT,
 ) -> None:
-    """Judge the claims over all complete runs; runs that differ only in seed are pooled.
+    """Judge the claims over all finished runs; runs that differ only in seed are pooled.
 
     Exits 3 when a claim is refuted.
 
@@ -37,7 +58,7 @@ def verify(
     """
     from toolbox.commands.verify import verify
 
-    raise typer.Exit(verify(study, command, as_json, out))
+    raise typer.Exit(verify(study, command, pool, as_json, null, out))
 
 
 def runs(

@@ -40,7 +40,7 @@ def list_(study: str | None, as_json: bool) -> None:
         for name, figure in spec.figures.items():
             print(f"  figure {name}: {figure.title}")
         for name, claim in spec.claims.items():
-            print(f"  claim {name} ({claim.place}): {claim.statement}")
+            print(f"  claim {name} ({claim.reference}): {claim.statement}")
 
 
 def _times(spec: CommandSpec) -> str:

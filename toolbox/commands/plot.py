@@ -15,6 +15,7 @@ from toolbox.core import manifest as manifests
 from toolbox.core import store
 from toolbox.core.errors import UsageError
 from toolbox.core.figure import FigureSpec
+from toolbox.core.pools import Pool, choose, pools_of
 from toolbox.core.spec import load_command, selected
 from toolbox.core.table import read_table
 
@@ -77,7 +78,7 @@ def plot_study(
     if figure is not None and figure not in figures:
         raise UsageError(f"--figure {figure}: {study} declares {', '.join(sorted(figures))}")
     for _, name, spec in selected(study, command):
-        for chosen in _choose(store.pools(out, study, name), pool):
+        for chosen in _choose(pools_of(out, study, name), pool):
             for key, declared in spec.figures.items():
                 if figure in (None, key):
                     provenance = {
@@ -98,18 +99,14 @@ def plot_study(
         )
 
 
-def _choose(pools: list[store.Pool], asked: str) -> list[store.Pool]:
-    if asked == "all" or not pools:
-        return pools
-    if asked != "newest":
-        return [pool for pool in pools if pool.id.startswith(asked)]
-    if len(pools) > 1:
+def _choose(pools: list[Pool], asked: str) -> list[Pool]:
+    if asked == "newest" and len(pools) > 1:
         print(
             f"{pools[-1].command}: {len(pools)} configurations have complete runs; drawing the "
             "newest (--pool all draws each)",
             file=sys.stderr,
         )
-    return pools[-1:]
+    return choose(pools, asked)
 
 
 def _changed(spec: FigureSpec, changes: dict[str, Any]) -> FigureSpec:

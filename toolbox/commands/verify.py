@@ -1,4 +1,4 @@
-"""`toolbox verify`: verdicts on the claims, from every complete run that is there."""
+"""`toolbox verify`: verdicts on the claims, from every finished run that is there."""
 
 from __future__ import annotations
 
@@ -7,56 +7,129 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from toolbox.core import claims, store
+from toolbox.core import claims, text
 from toolbox.core.errors import UsageError
-from toolbox.core.show import verdict_table
+from toolbox.core.pools import Pool, choose, pools_of
+from toolbox.core.show import draw, verdict_table
 from toolbox.core.spec import selected
 
 REFUTED = 3
+CONTROL_FAILED = 1
+
+Judged = tuple[Pool, list[claims.Verdict]]
 
 
-def verify(study: str | None, name: str | None, as_json: bool, out: Path) -> int:
-    """Print the verdicts; returns 3 when a claim is refuted, else 0."""
-    judged = [
-        (pool, claims.judge(pool.study, pool.spec, pool.params, pool.read))
-        for chosen_study, chosen_command, _ in selected(study, name)
-        for pool in store.pools(out, chosen_study, chosen_command)
-    ]
-    if not judged:
+def verify(
+    study: str | None, name: str | None, pool: str, as_json: bool, null: bool, out: Path
+) -> int:
+    """Print the verdicts; returns 3 when a claim is refuted, else 0.
+
+    pool : newest, all, or the beginning of a pool's id
+    null : judge each claim on the tables that its control changed as well, and return 1 when a
+        control is supported
+    """
+    found = {
+        (each, command): pools_of(out, each, command) for each, command, _ in selected(study, name)
+    }
+    asked = " ".join(filter(None, (study, name))) or "any study"
+    if not any(found.values()):
         raise UsageError(
-            f"no complete run of {' '.join(filter(None, (study, name))) or 'any study'} under "
-            f"{out}; run a command first (toolbox list) or name the place with --out"
+            f"no finished run of {asked} under {out}; run a command first (toolbox list) or name "
+            "the place with --out"
         )
+    chosen = [each for known in found.values() for each in choose(known, pool)]
+    if not chosen:
+        ids = ", ".join(each.id for known in found.values() for each in known)
+        raise UsageError(f"--pool {pool}: no pool of {asked} begins so; there are {ids}")
+    judged = [(each, _judge(each)) for each in chosen]
+    controls = [(each, _judge(each, null=True)) for each in chosen] if null else []
     if as_json:
-        print(json.dumps([_document(pool, verdicts) for pool, verdicts in judged]))
+        documents = [_document(*each) for each in judged]
+        for document, (_, verdicts) in zip(documents, controls, strict=False):
+            document["controls"] = [verdict.as_dict() for verdict in verdicts]
+        print(json.dumps(documents))
+    elif null:
+        pairs = zip(judged, controls, strict=True)
+        print("\n\n".join(_beside(*real, changed) for real, (_, changed) in pairs))
     else:
-        print("\n\n".join(_text(pool, verdicts) for pool, verdicts in judged))
-    refuted = any(v.verdict == "refuted" for _, verdicts in judged for v in verdicts)
-    return REFUTED if refuted else 0
+        print(_text(judged, found))
+    if any(verdict.verdict == "supported" for _, own in controls for verdict in own):
+        return CONTROL_FAILED
+    refuted = any(verdict.verdict == "refuted" for _, own in judged for verdict in own)
+    return REFUTED if refuted and not null else 0
 
 
-def _text(pool: store.Pool, verdicts: list[claims.Verdict]) -> str:
-    shown = " ".join(f"{key}={_short(value)}" for key, value in pool.params.items())
+def _judge(pool: Pool, null: bool = False) -> list[claims.Verdict]:
+    return claims.judge(pool.study, pool.spec, pool.params, pool.evidence, null)
+
+
+def _text(judged: list[Judged], found: dict[tuple[str, str], list[Pool]]) -> str:
+    parts = []
+    last = None
+    for pool, verdicts in judged:
+        where = (pool.study, pool.command)
+        others = found[where]
+        head = text.wrapped(_heading(pool, others, len(judged)), rest="    ")
+        if not verdicts:
+            parts.append(f"{head}\nno claim is declared for this command")
+            continue
+        # The statements of a command stand once, below its first pool.
+        table = verdict_table(verdicts, sys.stdout, statements=where != last)
+        parts.append(f"{head}\n{table}\n{text.wrapped(claims.summary_line(verdicts), rest='    ')}")
+        last = where
+    shown = [text.shown(part, sys.stdout) for part in parts]
+    return "\n\n".join(shown)
+
+
+def _heading(pool: Pool, others: list[Pool], shown: int) -> str:
+    """Command, pool, runs, and the parameters in which its pools differ."""
     count = f"{len(pool.runs)} run{'s' if len(pool.runs) > 1 else ''}"
     versions = sorted({str(run.manifest["toolbox"]) for run in pool.runs})
     mixed = f", made by toolbox {' and '.join(versions)}" if len(versions) > 1 else ""
-    head = f"{pool.study} {pool.command}  {shown}  ({count}, pool {pool.id}{mixed})"
-    if not verdicts:
-        return f"{head}\nno claim is declared for this command"
-    lines = [f"{v.claim}: {v.statement} [{v.place}]" for v in verdicts]
-    return "\n".join([head, verdict_table(verdicts, sys.stdout), *lines])
+    diverged = len(pool.evidence.diverged)
+    lost = f", {diverged} replicate{'s' if diverged > 1 else ''} diverged" if diverged else ""
+    differing = [
+        key for key in pool.params if len({json.dumps(each.params.get(key)) for each in others}) > 1
+    ]
+    told = " ".join(f"{key}={_short(pool.params[key])}" for key in differing)
+    hidden = len(others) > 1 and shown == 1
+    more = f"; --pool all judges {len(others)} configurations" if hidden else ""
+    return f"{pool.study} {pool.command}  {told}  ({count}{lost}, pool {pool.id}{mixed}{more})"
+
+
+def _beside(pool: Pool, verdicts: list[claims.Verdict], changed: list[claims.Verdict]) -> str:
+    """Every claim's verdict and that of its negative control."""
+    null = {verdict.claim: verdict for verdict in changed}
+    rows = [
+        (
+            verdict.claim,
+            verdict.verdict,
+            _number(verdict.measured),
+            _number(null[verdict.claim].measured) if verdict.claim in null else "-",
+            null[verdict.claim].verdict if verdict.claim in null else "no control is declared",
+        )
+        for verdict in verdicts
+    ]
+    title = f"{pool.study} {pool.command} (pool {pool.id})"
+    head = ("claim", "verdict", "measured", "under its control", "verdict under its control")
+    return f"{title}\n{draw(head, rows, sys.stdout)}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
 
 
 def _short(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _document(pool: store.Pool, verdicts: list[claims.Verdict]) -> dict[str, Any]:
+def _document(pool: Pool, verdicts: list[claims.Verdict]) -> dict[str, Any]:
     return {
         "study": pool.study,
         "command": pool.command,
         "pool": pool.id,
         "params": pool.params,
         "runs": [run.id for run in pool.runs],
+        "diverged": [list(key) for key in sorted(pool.evidence.diverged)],
         "verdicts": [verdict.as_dict() for verdict in verdicts],
     }

@@ -1,17 +1,21 @@
 """Verdicts: a claim's statistic over replicates, its confidence interval, and what that decides.
 
 A verdict is computed from tables alone. The rule is the same for every claim: *supported* when the
-95 % interval lies inside the pass region, *refuted* when it lies outside, else *inconclusive*.
+95 % interval lies inside the pass region, *refuted* when it lies outside, else *inconclusive*;
+*not tested* where the parameters, or what was measured, do not put the claim to the test.
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
+from toolbox.core import controls
 from toolbox.core.spec import ClaimSpec, CommandSpec
 from toolbox.core.where import compile_where
 
@@ -20,8 +24,10 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 
-Outcome = Literal["supported", "refuted", "inconclusive"]
-Statistic = Callable[[Mapping[str, "pd.DataFrame"]], float]
+Outcome = Literal["supported", "refuted", "inconclusive", "not tested"]
+ORIGINS = ("paper", "derived", "control", "companion")
+Replicate = tuple[int, int]
+"""Seed and repeat."""
 
 
 @dataclass(frozen=True)
@@ -30,28 +36,44 @@ class Verdict:
 
     claim: str
     statement: str
-    place: str
+    origin: str
+    reference: str
     paper: str
     region: tuple[float | None, float | None]
     measured: float | None
     low: float | None
     high: float | None
     replicates: int
+    diverged: int
     verdict: Outcome
     reason: str
+    remedy: str
+    """What would test a claim that is not tested, or settle one that is inconclusive."""
+    scaled_down: str
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """The tables of a pool, and the replicates whose rows cannot be taken as they are."""
+
+    read: Callable[[str], pd.DataFrame]
+    """Table name -> frame with every replicate's rows."""
+    diverged: frozenset[Replicate] = frozenset()
+    left_out: frozenset[Replicate] = frozenset()
+    """Replicates that lack cells which the others have."""
+
+
 def judge(
-    study: str, spec: CommandSpec, params: Mapping[str, Any], read: Callable[[str], pd.DataFrame]
+    study: str, spec: CommandSpec, params: Mapping[str, Any], evidence: Evidence, null: bool = False
 ) -> list[Verdict]:
     """The verdicts of one command over one pool of runs.
 
     params : the parameters that the pooled runs share
-    read : table name -> frame with every replicate's rows
+    null : change the tables by each claim's negative control first; claims without are left out
     """
     if not spec.claims:
         return []
@@ -59,58 +81,129 @@ def judge(
     tables: dict[str, pd.DataFrame] = {}
     verdicts = []
     for name, claim in spec.claims.items():
-        if claim.requires and not compile_where(claim.requires).test(params):
-            shown = ", ".join(f"{n} = {params[n]}" for n in compile_where(claim.requires).names)
-            reason = f"needs {claim.requires} to decide; here {shown}"
-            verdicts.append(_verdict(name, claim, 0, None, None, None, "inconclusive", reason))
+        if null and not claim.control:
             continue
-        tables = tables or {table: read(table) for table in spec.tables}
-        values = _values(getattr(metrics, claim.statistic), tables)
-        verdicts.append(decide(name, claim, values, exact=spec.deterministic))
+        if claim.requires and not compile_where(claim.requires).test(params):
+            verdicts.append(_untested(name, claim, params))
+            continue
+        tables = tables or {table: evidence.read(table) for table in spec.tables}
+        shown = controls.apply(claim.control, tables, spec.tables, metrics) if null else tables
+        verdicts.append(_judged(name, claim, shown, evidence, metrics, spec.deterministic))
     return verdicts
 
 
-def _values(statistic: Statistic, tables: Mapping[str, pd.DataFrame]) -> list[float]:
-    """The statistic of every replicate, from its own rows alone."""
+def _untested(name: str, claim: ClaimSpec, params: Mapping[str, Any]) -> Verdict:
+    assert claim.requires is not None
+    here = ", ".join(f"{n} = {params[n]}" for n in compile_where(claim.requires).names)
+    reason = f"needs {claim.requires}; here {here}"
+    remedy = claim.test_with or flags_that_meet(claim.requires, params)
+    return _verdict(name, claim, "not tested", reason, remedy=remedy)
+
+
+def _judged(
+    name: str,
+    claim: ClaimSpec,
+    tables: Mapping[str, pd.DataFrame],
+    evidence: Evidence,
+    metrics: ModuleType,
+    exact: bool,
+) -> Verdict:
+    replicates = [r for r in _replicates(tables) if r[0] not in evidence.left_out]
+    sound = [rows for key, rows in replicates if key not in evidence.diverged]
+    if claim.applies:
+        reasons = [getattr(metrics, claim.applies)(rows) for rows in sound]
+        against = [reason for reason in reasons if reason]
+        if 2 * len(against) > len(reasons):
+            return _verdict(name, claim, "not tested", against[0], remedy=claim.test_with)
+    statistic = getattr(metrics, claim.statistic)
+    values = [float(statistic(rows)) for rows in sound]
+    verdict = decide(name, claim, values, exact, len(evidence.diverged))
+    if not evidence.left_out:
+        return verdict
+    named = ", ".join(f"seed {s} repeat {r}" for s, r in sorted(evidence.left_out))
+    text = f"{verdict.reason}; left out for want of cells that the others have: {named}"
+    return Verdict(**{**asdict(verdict), "reason": text})
+
+
+def _replicates(
+    tables: Mapping[str, pd.DataFrame],
+) -> Iterable[tuple[Replicate, dict[str, pd.DataFrame]]]:
+    """The tables of each replicate alone."""
     grouped = {name: dict(list(t.groupby(["seed", "repeat"]))) for name, t in tables.items()}
-    replicates = sorted({key for groups in grouped.values() for key in groups})
     empty = {name: table.iloc[:0] for name, table in tables.items()}
-    return [
-        float(statistic({name: grouped[name].get(key, empty[name]) for name in tables}))
-        for key in replicates
-    ]
+    keys: set[Any] = {key for groups in grouped.values() for key in groups}
+    for key in sorted(keys):
+        yield key, {name: grouped[name].get(key, empty[name]) for name in tables}
 
 
-def decide(name: str, claim: ClaimSpec, values: list[float], exact: bool = False) -> Verdict:
-    """The verdict from one value per replicate.
+def decide(
+    name: str, claim: ClaimSpec, values: Sequence[float], exact: bool = False, diverged: int = 0
+) -> Verdict:
+    """The verdict from one value per sound replicate.
 
     exact : the values do not vary with the seed, so that one of them is the whole truth
+    diverged : replicates beside them that diverged; they count as `claim.diverged` says
     """
+
+    def answer(
+        outcome: Outcome, reason: str, at: tuple[float, float, float] | None, remedy: str = ""
+    ) -> Verdict:
+        told = f"{reason}; {diverged} of {total} replicates diverged" if diverged else reason
+        return _verdict(name, claim, outcome, told, at, remedy, total, diverged)
+
+    total = len(values) + diverged
     undefined = sum(math.isnan(v) for v in values)
-    needed = 1 if exact else claim.min_seeds
-    if not values or undefined:
-        reason = f"the statistic is undefined for {undefined} of {len(values)} replicates"
-        return _verdict(name, claim, len(values), None, None, None, "inconclusive", reason)
-    if exact:
-        measured = low = high = values[0]
-    else:
-        measured, low, high = interval(values, claim.summary)
-    if len(values) < needed:
-        reason = f"needs {needed} seeds or repeats, has {len(values)}"
-        return _verdict(name, claim, len(values), measured, None, None, "inconclusive", reason)
+    if undefined or not total:
+        said = f"{undefined} of {total} replicates" if total else "want of a replicate"
+        return answer("inconclusive", f"the statistic is undefined for {said}", None)
     bottom = -math.inf if claim.region[0] is None else claim.region[0]
     top = math.inf if claim.region[1] is None else claim.region[1]
-    outcome: Outcome = "inconclusive"
-    reason = "the interval reaches over the edge of the pass region"
+    counted = [*values, *[_of_diverged(claim, bottom)] * diverged]
+    if any(math.isnan(v) for v in counted):
+        at = interval(values, claim.summary) if values else None
+        return answer("inconclusive", "the sound replicates alone would be a selection", at)
+    if exact:
+        measured = low = high = counted[0]
+    else:
+        measured, low, high = interval(counted, claim.summary)
+    at = (measured, low, high)
+    needed = 1 if exact else claim.min_seeds
+    if total < needed:
+        reason = f"needs {needed} seeds or repeats, has {total}"
+        return answer("inconclusive", reason, at, claim.settled_by or f"--repeats {needed}")
     if bottom <= low and high <= top:
-        outcome, reason = "supported", "the interval lies inside the pass region"
-    elif high < bottom or low > top:
-        outcome, reason = "refuted", "the interval lies outside the pass region"
-    return _verdict(name, claim, len(values), measured, low, high, outcome, reason)
+        return answer("supported", "the interval lies inside the pass region", at)
+    if high < bottom or low > top:
+        return answer("refuted", "the interval lies outside the pass region", at)
+    reason = "the interval reaches over the edge of the pass region"
+    remedy = claim.settled_by or _more_replicates(total, at, bottom, top)
+    return answer("inconclusive", reason, at, remedy)
+
+
+def _of_diverged(claim: ClaimSpec, bottom: float) -> float:
+    """The value that a diverged replicate counts as; NaN when the claim declares none."""
+    if claim.diverged is None:
+        return math.nan
+    if claim.diverged != "worst":
+        return float(claim.diverged)
+    if claim.summary == "proportion":
+        return 0.0 if math.isfinite(bottom) else 1.0
+    return -math.inf if math.isfinite(bottom) else math.inf
+
+
+def _more_replicates(n: int, at: tuple[float, float, float], bottom: float, top: float) -> str:
+    """About how many replicates would settle it if the estimate stayed where it is."""
+    measured, low, high = at
+    half = max(measured - low, high - measured)
+    distance = min(abs(measured - edge) for edge in (bottom, top) if math.isfinite(edge))
+    if not math.isfinite(half) or distance == 0 or half == 0:
+        return ""
+    needed = math.ceil(n * (half / distance) ** 2)
+    return f"about {needed} replicates, if the estimate stays" if n < needed <= 10_000 else ""
 
 
 def interval(
-    values: list[float], summary: Literal["mean", "median", "proportion"]
+    values: Sequence[float], summary: Literal["mean", "median", "proportion"]
 ) -> tuple[float, float, float]:
     """(estimate, low, high) at 95 %: Student t for a mean, order statistics for a median,
     Clopper-Pearson for a proportion of zeros and ones. One value alone gives an infinite interval.
@@ -118,48 +211,96 @@ def interval(
     import numpy as np
     from scipy import stats
 
-    x = np.sort(np.asarray(values, dtype=float))
-    n = len(x)
+    x = np.asarray(values, dtype=float)
     if summary == "proportion":
         if not np.isin(x, (0, 1)).all():
             raise ValueError("a proportion is of zeros and ones; use summary: mean")
-        result = stats.binomtest(int(x.sum()), n).proportion_ci(CONFIDENCE, method="exact")
-        return float(x.mean()), float(result.low), float(result.high)
+        found = stats.binomtest(int(x.sum()), len(x)).proportion_ci(CONFIDENCE, method="exact")
+        return float(x.mean()), float(found.low), float(found.high)
     if summary == "median":
-        # P(x_(k) <= median <= x_(n+1-k)) = 1 - 2 P(Binomial(n, 1/2) <= k - 1)
-        k = int(stats.binom.ppf((1 - CONFIDENCE) / 2, n, 0.5))
-        if 2 * stats.binom.cdf(k - 1, n, 0.5) > 1 - CONFIDENCE:
-            k -= 1
-        low, high = (x[k - 1], x[n - k]) if k >= 1 else (-math.inf, math.inf)
-        return float(np.median(x)), float(low), float(high)
-    if n < 2 or not np.isfinite(x).all():
+        found = stats.quantile_test(x, p=0.5).confidence_interval(CONFIDENCE)
+        if math.isnan(found.low):  # five values or fewer cannot bound a median at 95 %
+            return float(np.median(x)), -math.inf, math.inf
+        return float(np.median(x)), float(found.low), float(found.high)
+    if len(x) < 2 or not np.isfinite(x).all():
         return float(x.mean()), -math.inf, math.inf
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * x.std(ddof=1) / math.sqrt(n)
-    return float(x.mean()), float(x.mean() - half), float(x.mean() + half)
+    if np.ptp(x) == 0:
+        return float(x[0]), float(x[0]), float(x[0])
+    found = stats.ttest_1samp(x, 0.0).confidence_interval(CONFIDENCE)
+    return float(x.mean()), float(found.low), float(found.high)
+
+
+def summary_line(verdicts: Sequence[Verdict]) -> str:
+    """'the paper: 5 of 6 supported, 1 inconclusive', and the same of the other origins."""
+    parts = []
+    for origin in ORIGINS:
+        own = [v.verdict for v in verdicts if v.origin == origin]
+        if own:
+            counts = {o: own.count(o) for o in ("refuted", "inconclusive", "not tested")}
+            rest = "".join(f", {count} {outcome}" for outcome, count in counts.items() if count)
+            names = {"paper": "the paper", "control": "controls", "companion": "companions"}
+            won = f"{own.count('supported')} of {len(own)} supported"
+            parts.append(f"{names.get(origin, origin)}: {won}{rest}")
+    return "; ".join(parts)
+
+
+def flags_that_meet(requires: str, params: Mapping[str, Any]) -> str:
+    """Flags with which `requires` would hold, '' where they cannot be read off it.
+
+    Only comparisons of one parameter with one value, joined by `and`, can be read.
+    """
+    try:
+        tree = ast.parse(requires, mode="eval").body
+    except SyntaxError:
+        return ""
+    parts = tree.values if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.And) else [tree]
+    flags = []
+    for part in parts:
+        if compile_where(ast.unparse(part)).test(params):
+            continue
+        if not (
+            isinstance(part, ast.Compare)
+            and isinstance(part.left, ast.Name)
+            and isinstance(part.ops[0], ast.GtE | ast.LtE | ast.Eq)
+            and len(part.comparators) == 1
+            and isinstance(part.comparators[0], ast.Constant)
+        ):
+            return ""
+        value: Any = part.comparators[0].value
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        flag = "--" + part.left.id.rstrip("_").replace("_", "-")
+        flags.append(flag if value is True else f"{flag} {value}")
+    return " ".join(flags)
 
 
 def _verdict(
     name: str,
     claim: ClaimSpec,
-    replicates: int,
-    measured: float | None,
-    low: float | None,
-    high: float | None,
     outcome: Outcome,
     reason: str,
+    at: tuple[float, float, float] | None = None,
+    remedy: str = "",
+    replicates: int = 0,
+    diverged: int = 0,
 ) -> Verdict:
+    measured, low, high = at or (None, None, None)
     return Verdict(
         claim=name,
         statement=claim.statement,
-        place=claim.place,
+        origin=claim.origin,
+        reference=claim.reference,
         paper=claim.paper,
         region=claim.region,
         measured=_finite(measured),
         low=_finite(low),
         high=_finite(high),
         replicates=replicates,
+        diverged=diverged,
         verdict=outcome,
         reason=reason,
+        remedy=remedy,
+        scaled_down=claim.scaled_down,
     )
 
 

@@ -18,6 +18,7 @@ from toolbox.core import manifest as manifests
 from toolbox.core.errors import Diverged, Interrupted, TableError, ToolboxError, UsageError
 from toolbox.core.params import run_id, run_id_by_spelling
 from toolbox.core.paths import RunPaths
+from toolbox.core.pools import Pool
 from toolbox.core.run import Run
 from toolbox.core.spec import load_command
 from toolbox.core.states import StateMismatch
@@ -207,7 +208,8 @@ def _through(run: Run, experiment: Experiment) -> tuple[Status, str]:
 def verdicts_of(record: RunRecord) -> list[claims.Verdict]:
     """The verdicts of one run alone; `toolbox verify` pools it with its siblings."""
     spec = load_command(record.study, record.command)
-    return claims.judge(record.study, spec, record.params, lambda table: record.read(table, spec))
+    pool = Pool(record.study, record.command, record.id, (record,), spec)
+    return claims.judge(record.study, spec, record.params, pool.evidence)
 
 
 def record_refusal(request: Request, message: str) -> None:

@@ -10,8 +10,16 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from toolbox.core.controls import Control
 from toolbox.core.errors import ToolboxError, UsageError
 from toolbox.core.figure import FigureSpec
 from toolbox.core.strict_yaml import load_mapping
@@ -70,7 +78,11 @@ class ClaimSpec(_Strict):
     """One testable statement of the paper and the region in which it passes."""
 
     statement: str
-    place: str
+    origin: Literal["paper", "derived", "control", "companion"]
+    """paper: the paper's own statement, with a region that is not read off a measurement;
+    derived: a law that we derived; control: a comparison that must come out as it does for the
+    method to be trusted; companion: something beside the paper."""
+    reference: str
     """Where it stands in the paper, or what it is derived from when the paper gives no number."""
     statistic: str
     """A function in the study's metrics.py: tables of one replicate -> float."""
@@ -79,13 +91,30 @@ class ClaimSpec(_Strict):
     paper: str = "-"
     """The paper's own value, where it has one."""
     requires: str | None = None
-    """The scale at which the statistic can decide, over parameters: 'T >= 10000'."""
+    """Parameters that test the claim, as a filter: 'T >= 10000'. Else it is not tested."""
+    test_with: str = ""
+    """Flags that would test it, where they cannot be read off `requires`."""
+    applies: str | None = None
+    """A function in metrics.py: tables of one replicate -> '' where the claim applies, else the
+    reason why not. A claim that applies to less than half of the replicates is not tested."""
+    control: tuple[Control, ...] = ()
+    """The negative control: changes of the tables after which it must not be supported."""
+    diverged: Literal["worst"] | float | None = None
+    """What a diverged replicate counts as: the failing side of the region, or a value. Without it
+    a claim with diverged replicates is inconclusive."""
+    settled_by: str = ""
+    """The preset or flags that would settle an inconclusive verdict, and the time they take."""
     summary: Literal["mean", "median", "proportion"] = "mean"
     """How replicates are summarised: t interval, order statistics, Clopper-Pearson."""
     min_seeds: int = Field(default=3, ge=1)
     """Fewer replicates than this give `inconclusive` (deterministic commands need one)."""
-    bends: str = ""
-    """What scaling down may bend."""
+    scaled_down: str = ""
+    """What may differ at this scale from the paper's."""
+
+    @field_validator("control", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _sane(self) -> ClaimSpec:
@@ -128,6 +157,19 @@ class CommandSpec(_Strict):
         for name, figure in self.figures.items():
             if figure.table not in self.tables:
                 raise ValueError(f"figure {name!r} reads the undeclared table {figure.table!r}")
+            if figure.claim and figure.claim not in self.claims:
+                raise ValueError(f"figure {name!r} shows the undeclared claim {figure.claim!r}")
+        for name, claim in self.claims.items():
+            for rule in claim.control:
+                if rule.table and rule.table not in self.tables:
+                    raise ValueError(f"the control of {name!r} changes no table {rule.table!r}")
+                columns = self.tables[rule.table].all_columns if rule.table else {}
+                named = [rule.column, rule.over, *rule.columns] if rule.table else []
+                for column in filter(None, named):
+                    if column not in columns:
+                        raise ValueError(
+                            f"the control of {name!r}: table {rule.table} has no column {column!r}"
+                        )
         return self
 
 

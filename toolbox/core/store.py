@@ -13,8 +13,7 @@ from toolbox.core import checkpoint, files
 from toolbox.core import manifest as manifests
 from toolbox.core.atomic import is_stale
 from toolbox.core.errors import TableError
-from toolbox.core.params import run_id
-from toolbox.core.spec import CommandSpec, load_command
+from toolbox.core.spec import CommandSpec
 from toolbox.core.status import Status
 from toolbox.core.table import read_table
 
@@ -92,60 +91,3 @@ def _runs_in(folder: Path) -> Iterator[RunRecord]:
             yield RunRecord(study, command, name, status, path, manifest)
 
 
-@dataclass(frozen=True)
-class Pool:
-    """Complete runs that differ only in seed and repeats (and in the declared `pool_over`)."""
-
-    study: str
-    command: str
-    id: str
-    runs: tuple[RunRecord, ...]
-    spec: CommandSpec
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """The parameters that its runs share."""
-        return pool_params(self.runs[0].params, self.spec)
-
-    @property
-    def newest(self) -> str:
-        """When its last run ended; ISO times sort as text."""
-        return max(str(run.manifest["ended"]) for run in self.runs)
-
-    def read(self, table: str) -> pd.DataFrame:
-        """The verified tables of all its runs in one frame, every replicate once.
-
-        Seed 0 with three repeats and seed 0 with five hold the same first three replicates.
-        """
-        import pandas as pd
-
-        by_cell: dict[str, set[int]] = {}
-        frames = []
-        for run in sorted(self.runs, key=lambda run: (-run.params["repeats"], run.id)):
-            cell = {name: run.params[name] for name in self.spec.pool_over}
-            done = by_cell.setdefault(json.dumps([run.params["seed"], cell]), set())
-            fresh = set(range(run.params["repeats"])) - done
-            if fresh:
-                frame = run.read(table, self.spec)
-                frames.append(frame[frame["repeat"].isin(fresh)])
-                done |= fresh
-        frame = pd.concat(frames, ignore_index=True)
-        return frame.sort_values(["seed", "repeat"], kind="stable", ignore_index=True)
-
-
-def pools(out: Path, study: str, command: str) -> list[Pool]:
-    """The pools of a command, the newest last."""
-    spec = load_command(study, command)
-    groups: dict[str, list[RunRecord]] = {}
-    for run in runs(out, study, command):
-        if run.status is Status.COMPLETE:
-            shared = pool_params(run.params, spec)
-            groups.setdefault(run_id(study, command, shared), []).append(run)
-    found = [Pool(study, command, key, tuple(group), spec) for key, group in groups.items()]
-    return sorted(found, key=lambda pool: (pool.newest, pool.id))
-
-
-def pool_params(params: dict[str, Any], spec: CommandSpec) -> dict[str, Any]:
-    """The parameters without those over which runs are pooled."""
-    apart = {"seed", "repeats", *spec.pool_over}
-    return {name: value for name, value in params.items() if name not in apart}

@@ -10,3 +10,9 @@ def last_loss(tables):
     """The mean loss of the last tenth."""
     loss = tables["curve"]["loss"]
     return loss.iloc[-max(len(loss) // 10, 1) :].mean()
+
+
+def loaded(tables):
+    """A control: heads three times as often as tails."""
+    counts = tables["counts"]
+    return {"counts": counts.assign(share=counts["share"].where(counts["side"] != "head", 0.75))}
