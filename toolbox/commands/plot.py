@@ -12,7 +12,6 @@ from pydantic import ValidationError
 
 from toolbox.commands import render
 from toolbox.core import manifest as manifests
-from toolbox.core import store
 from toolbox.core.errors import UsageError
 from toolbox.core.figure import FigureSpec
 from toolbox.core.pools import Pool, choose, pools_of

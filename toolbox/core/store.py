@@ -89,5 +89,3 @@ def _runs_in(folder: Path) -> Iterator[RunRecord]:
         # A stranger's run.json must not hide every run beside it.
         if isinstance(manifest, dict) and {"params", "started"} <= manifest.keys():
             yield RunRecord(study, command, name, status, path, manifest)
-
-
