@@ -7,29 +7,32 @@ import pytest
 import torch
 
 from toolbox.app import run
+from toolbox.core import states
 from toolbox.studies.recall import data, memory, theory
 from toolbox.studies.recall.ensemble import Budget, hopeless, train
 from toolbox.studies.recall.memory import Memory, Shape
-from toolbox.studies.recall.search import Search, search_together
+from toolbox.studies.recall.search import Search, next_trial
 
 
 def generator(repeat, N):
     return torch.Generator().manual_seed(1000 * repeat + N)
 
 
-def no_tick(state):
-    return None
+class Plain:
+    """The steps of a run that nothing stops."""
+
+    def steps(self, count, *states, label=""):
+        return iter(range(count))
 
 
 def searched(low, high, capacities):
     searches = [Search.between(low, high) for _ in capacities]
     asked = []
-
-    def trial(size, who, tick, saved):
+    while (trial := next_trial(searches)) is not None:
+        size, who = trial
         asked.append((size, tuple(who)))
-        return {r: size <= capacities[r] for r in who}
-
-    search_together(searches, trial, no_tick, None)
+        for r in who:
+            searches[r].tell(size, size <= capacities[r])
     return searches, asked
 
 
@@ -55,33 +58,6 @@ def test_replicates_that_ask_for_one_size_share_a_trial_and_end_as_if_alone():
     for search, capacity in zip(together, [20, 21, 150], strict=True):
         (alone,), _ = searched(8, 200, [capacity])
         assert search == alone
-
-
-def test_an_interrupted_search_goes_on():
-    saved = {}
-
-    class Stop(Exception):
-        pass
-
-    def trial(size, who, tick, state):
-        tick(lambda: {"size": size})
-        return {0: size <= 50}
-
-    seen = []
-
-    def stop_third(state):
-        seen.append(1)
-        if len(seen) == 3:
-            saved.update(state())
-            raise Stop
-
-    searches = [Search.between(8, 200)]
-    with pytest.raises(Stop):
-        search_together(searches, trial, stop_third, None)
-    fresh = [Search.between(8, 200)]
-    search_together(fresh, trial, no_tick, saved)
-    (whole,), _ = searched(8, 200, [50])
-    assert fresh[0] == whole
 
 
 @pytest.mark.parametrize("shape", [Shape(11), Shape(11, 22), Shape(8, 8, 5)])
@@ -138,13 +114,13 @@ def test_a_memory_with_as_many_dimensions_as_items_is_exact():
     """Orthogonal keys: W = sum u e^T has W e_x = u_x, so N = d is always stored."""
     budget = Budget(256, 16, 1.0, early=False)
     model = Memory(Shape(16), 16, [0], (1000.0,), generator, "cpu")
-    assert train(model, budget, no_tick).best[0] == 1.0
+    assert train(Plain(), model, budget).best[0] == 1.0
 
 
 def test_training_stops_at_success_and_at_hopelessness():
     budget = Budget(400, 20, 0.99)
-    easy = train(Memory(Shape(16), 20, [0], (1000.0,), generator, "cpu"), budget, no_tick)
-    hard = train(Memory(Shape(16), 120, [0], (1000.0,), generator, "cpu"), budget, no_tick)
+    easy = train(Plain(), Memory(Shape(16), 20, [0], (1000.0,), generator, "cpu"), budget)
+    hard = train(Plain(), Memory(Shape(16), 120, [0], (1000.0,), generator, "cpu"), budget)
     assert easy.best[0] >= 0.99
     assert easy.stopped[0] < 400
     assert hard.best[0] < 0.5
@@ -161,23 +137,19 @@ def test_the_rule_of_hopelessness():
     assert not hopeless(np.array([0.95]), 1000, budget).any()
 
 
-def test_a_resumed_training_is_the_uninterrupted_one():
-    budget = Budget(60, 5, 0.99)
+def test_a_memory_brought_back_goes_on_as_it_would_have(tmp_path):
     whole = Memory(Shape(11), 30, [0, 1], (1000.0,), generator, "cpu")
-    expected = train(whole, budget, no_tick)
-    states = []
-
-    def remember(state):
-        states.append({k: v for k, v in state().items()} if len(states) == 7 else None)
-
-    train(Memory(Shape(11), 30, [0, 1], (1000.0,), generator, "cpu"), budget, remember)
-    saved = next(state for state in states if state)
-    assert saved["step"] == 7
+    for _ in range(7):
+        whole.step()
+    whole.keep(torch.tensor([1]))
+    (saved,) = states.frozen([whole], tmp_path)
     again = Memory(Shape(11), 30, [0, 1], (1000.0,), generator, "cpu")
-    # The saved tensors were trained on since; a real checkpoint copies them.
-    found = train(again, budget, no_tick, None)
-    assert (found.best == expected.best).all()
+    states.put_back(again, saved)
+    for _ in range(9):
+        whole.step()
+        again.step()
     assert torch.equal(again.flat, whole.flat)
+    assert again.accuracy() == whole.accuracy()
 
 
 @pytest.mark.parametrize(("d", "elsewhere"), [(8, 22.5), (16, 58)])
@@ -186,13 +158,12 @@ def test_trained_capacities_of_an_independent_implementation(d, elsewhere):
     capacity by some 15 %, so the mean of four must agree to 20 %."""
     searches = [Search.between(d, d * d // 2) for _ in range(4)]
 
-    def trial(N, who, tick, saved):
-        best = train(
-            Memory(Shape(d), N, who, (1000.0,), generator, "cpu"), Budget(1024, 32, 0.99), no_tick
-        ).best
-        return {repeat: best[i] >= 0.99 for i, repeat in enumerate(who)}
-
-    search_together(searches, trial, no_tick, None)
+    while (trial := next_trial(searches)) is not None:
+        N, who = trial
+        model = Memory(Shape(d), N, who, (1000.0,), generator, "cpu")
+        best = train(Plain(), model, Budget(1024, 32, 0.99)).best
+        for i, repeat in enumerate(who):
+            searches[repeat].tell(N, best[i] >= 0.99)
     assert np.mean([search.low for search in searches]) == pytest.approx(elsewhere, rel=0.2)
 
 

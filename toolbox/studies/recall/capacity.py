@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from toolbox.core.errors import UsageError
 from toolbox.core.run import Run
@@ -14,7 +16,7 @@ from toolbox.core.run import Run
 from . import theory
 from .ensemble import Budget, train
 from .memory import Memory, Shape, superposition_accuracy
-from .search import Search, search_together
+from .search import Search, next_trial
 
 POINTS = 60  # of a reference line
 PER_OCTAVE = 4  # of those of them that are solved for, some 50 ms each
@@ -93,98 +95,90 @@ def _capacities(
     bracket: Callable[[Shape], tuple[int, int]],
 ) -> None:
     """One search per replicate and point; a row of `capacity` each, a row of `trials` per trial."""
-    saved = run.restore() or {"point": 0, "inner": None}
-    inner = saved["inner"]
-    with run.progress(len(points), "capacities", saved["point"]) as progress:
-        for number in range(saved["point"], len(points)):
-            name, shape = points[number]
-            low, high = bracket(shape)
-            if name == "superposition":
-                low = 2
-            searches = [Search.between(low, high) for _ in range(run.repeats)]
-            trial = _trials(run, name, shape, how)
-
-            def tick(state: Callable[[], Any]) -> None:
-                run.checkpoint(lambda: {"point": number, "inner": state()})
-
-            search_together(searches, trial, tick, inner)
-            inner = None
-            for repeat, search in enumerate(searches):
-                N = search.low
-                series = name if shape.width is None else f"m/d = {shape.width / shape.d:.3g}"
-                n_log_n = float(theory.n_log_n(N)) / shape.parameters
-                most = theory.most_associations(
-                    how.bits * shape.held, shape.outputs, 1 - how.budget.threshold
-                )
-                run.write(
-                    "capacity",
-                    {
-                        "method": name,
-                        "series": series,
-                        "d": shape.d,
-                        "m": shape.width or 0,
-                        "params": shape.parameters,
-                        "params_held": shape.held,
-                        "outputs": shape.outputs or 0,
-                        "capacity": N,
-                        "trials": search.trials,
-                        "censored": search.censored,
-                        "n_log_n_over_params": n_log_n,
-                        "n_over_params": N / shape.parameters,
-                        "constant": N / shape.parameters if shape.outputs else n_log_n,
-                        "most": most,
-                    },
-                    repeat,
-                )
-                run.write(
-                    "lines",
-                    {"series": series, "params": float(shape.parameters), "capacity": float(N)},
-                    repeat,
-                )
-            progress.update(1, f"{name} d {shape.d}")
+    for name, shape in run.cells(points, "capacities"):
+        low, high = bracket(shape)
+        if name == "superposition":
+            low = 2
+        learns = _closed_form if name == "superposition" else _trained
+        searches = [Search.between(low, high) for _ in range(run.repeats)]
+        for N, who in run.search(partial(next_trial, searches), searches):
+            for repeat, learnt in learns(run, shape, how, N, who).items():
+                searches[repeat].tell(N, learnt)
+        for repeat, search in enumerate(searches):
+            row = _row(name, shape, search, how)
+            run.write("capacity", row, repeat)
+            drawn = {"params": float(shape.parameters), "capacity": float(search.low)}
+            run.write("lines", {"series": row["series"], **drawn}, repeat)
 
 
-def _trials(run: Run, name: str, shape: Shape, how: Method):  # type: ignore[no-untyped-def]
-    """The trial that `search_together` asks for: does the method learn N associations?"""
+def _row(name: str, shape: Shape, search: Search, how: Method) -> dict[str, Any]:
+    N = search.low
+    n_log_n = float(theory.n_log_n(N)) / shape.parameters
+    error = 1 - how.budget.threshold
+    return {
+        "method": name,
+        "series": name if shape.width is None else f"m/d = {shape.width / shape.d:.3g}",
+        "d": shape.d,
+        "m": shape.width or 0,
+        "params": shape.parameters,
+        "params_held": shape.held,
+        "outputs": shape.outputs or 0,
+        "capacity": N,
+        "trials": search.trials,
+        "censored": search.censored,
+        "n_log_n_over_params": n_log_n,
+        "n_over_params": N / shape.parameters,
+        "constant": N / shape.parameters if shape.outputs else n_log_n,
+        "most": theory.most_associations(how.bits * shape.held, shape.outputs, error),
+    }
+
+
+def _closed_form(
+    run: Run, shape: Shape, how: Method, N: int, who: Sequence[int]
+) -> dict[int, bool]:
+    """Which replicates' superposition holds N associations."""
+    found: dict[int, float] = {}
+    for repeat in run.cells(who, "replicates", found):
+        generator = _generator(run, "superposition", shape, repeat, N)
+        found[repeat] = superposition_accuracy(
+            shape.d, N, shape.outputs, how.draws, generator, run.device, run
+        )
+    for repeat, accuracy in found.items():
+        _write_trial(run, "superposition", shape, N, repeat, 0.0, accuracy, 0)
+    return {repeat: accuracy >= how.budget.threshold for repeat, accuracy in found.items()}
+
+
+def _trained(run: Run, shape: Shape, how: Method, N: int, who: Sequence[int]) -> dict[int, bool]:
+    """Which replicates learn N associations at one of the rates; all train as one ensemble."""
+    generator = partial(_generator, run, "trained", shape)
+    model = Memory(shape, N, who, how.rates, generator, run.device)
+    outcome = train(run, model, how.budget)
+    best = outcome.best.reshape(len(who), len(how.rates))
+    stopped = outcome.stopped.reshape(best.shape)
+    for i, repeat in enumerate(who):
+        for j, rate in enumerate(how.rates):
+            accuracy, step = float(best[i, j]), int(stopped[i, j])
+            _write_trial(run, "trained", shape, N, repeat, rate, accuracy, step)
+    return {r: bool(best[i].max() >= how.budget.threshold) for i, r in enumerate(who)}
+
+
+def _generator(run: Run, name: str, shape: Shape, repeat: int, N: int) -> torch.Generator:
     stream = (name, shape.d, shape.width or 0, shape.outputs or 0)
+    return run.torch_generator(repeat, *stream, N)
 
-    def generator(repeat: int, N: int):  # type: ignore[no-untyped-def]
-        return run.torch_generator(repeat, *stream, N)
 
-    def write(N: int, repeat: int, rate: float, accuracy: float, stopped: int) -> None:
-        run.write(
-            "trials",
-            {
-                "method": name, "d": shape.d, "m": shape.width or 0, "N": N, "lr": rate,
-                "accuracy": accuracy, "stopped": stopped,
-            },
-            repeat,
-        )  # fmt: skip
-
-    def closed_form(N: int, who: Sequence[int], tick: Any, saved: Any) -> dict[int, bool]:
-        # Stops between any two draws, writes at the end: what was stopped is done again whole.
-        found = {
-            repeat: superposition_accuracy(
-                shape.d, N, shape.outputs, how.draws, generator(repeat, N), run.device,
-                lambda: tick(lambda: None),
-            )
-            for repeat in who
-        }  # fmt: skip
-        for repeat, accuracy in found.items():
-            write(N, repeat, 0.0, accuracy, 0)
-        return {repeat: accuracy >= how.budget.threshold for repeat, accuracy in found.items()}
-
-    def trained(N: int, who: Sequence[int], tick: Any, saved: Any) -> dict[int, bool]:
-        model = Memory(shape, N, who, how.rates, generator, run.device)
-        outcome = train(model, how.budget, tick, lambda: saved)
-        best = outcome.best.reshape(len(who), len(how.rates))
-        stopped = outcome.stopped.reshape(best.shape)
-        for i, repeat in enumerate(who):
-            for j, rate in enumerate(how.rates):
-                write(N, repeat, rate, float(best[i, j]), int(stopped[i, j]))
-        return {r: bool(best[i].max() >= how.budget.threshold) for i, r in enumerate(who)}
-
-    return closed_form if name == "superposition" else trained
+def _write_trial(
+    run: Run, name: str, shape: Shape, N: int, repeat: int, rate: float, accuracy: float,
+    stopped: int,
+) -> None:  # fmt: skip
+    run.write(
+        "trials",
+        {
+            "method": name, "d": shape.d, "m": shape.width or 0, "N": N, "lr": rate,
+            "accuracy": accuracy, "stopped": stopped,
+        },
+        repeat,
+    )  # fmt: skip
 
 
 def _span(params: Sequence[int]) -> np.ndarray:

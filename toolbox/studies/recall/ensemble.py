@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from toolbox.core.run import Run
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 STATED = ("flat", "first", "second", "rate")
@@ -115,12 +117,12 @@ class Ensemble(ABC):
             setattr(self, name, getattr(self, name).detach()[members].clone())
         self.flat.requires_grad_()
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs."""
         return {"steps": self.steps, **{name: getattr(self, name).detach() for name in STATED}}
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` returned."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
         self.steps = state["steps"]
         for name in STATED:
             setattr(self, name, state[name].clone())
@@ -145,14 +147,12 @@ class Budget:
 
 @dataclass
 class Outcome:
-    """How E trials ended: best accuracy, the step of the last look, both (E,)."""
+    """How E trials stand: best accuracy and the step of the last look, both (E,)."""
 
     best: np.ndarray
     stopped: np.ndarray
-
-
-Tick = Callable[[Callable[[], Any]], None]
-"""Called before each step with a function that returns the state of the training."""
+    alive: np.ndarray
+    """Those that go on, (K,) indices."""
 
 
 FIRST_SHARE = 0.25
@@ -173,46 +173,25 @@ def hopeless(best: np.ndarray, step: int, budget: Budget) -> np.ndarray:
     return np.asarray(1 - best > error ** (share / 2))
 
 
-def train(
-    model: Ensemble,
-    budget: Budget,
-    tick: Tick,
-    restore: Callable[[], Any] | None = None,
-) -> Outcome:
-    """Train every member until it succeeds, cannot succeed, or the budget is spent.
-
-    restore : returns what `tick` was last given, to go on from there
-    """
+def train(run: Run, model: Ensemble, budget: Budget) -> Outcome:
+    """Train every member until it succeeds, cannot succeed, or the budget is spent."""
     members = model.members
-    best, stopped = np.zeros(members), np.zeros(members, dtype=np.int64)
-    alive, step = np.arange(members), 0
-    saved = restore() if restore else None
-    if saved is not None:
-        best, stopped, alive, step = (saved[k] for k in ("best", "stopped", "alive", "step"))
-        best, stopped = best.copy(), stopped.copy()
-        model.load(saved["model"])
-
-    def state() -> dict[str, Any]:
-        return {
-            "best": best, "stopped": stopped, "alive": alive, "step": step,
-            "model": model.state(),
-        }  # fmt: skip
-
+    found = Outcome(np.zeros(members), np.zeros(members, dtype=np.int64), np.arange(members))
     with threads_for(model.largest()):
-        while step < budget.steps and len(alive):
-            tick(state)
+        for step in run.steps(budget.steps, model, found):
             model.step()
-            step += 1
-            if step % budget.every and step != budget.steps:
+            done = step + 1
+            if done % budget.every and done != budget.steps:
                 continue
-            best[alive] = np.maximum(best[alive], model.accuracy())
-            stopped[alive] = step
-            done = best >= budget.threshold
+            found.best[found.alive] = np.maximum(found.best[found.alive], model.accuracy())
+            found.stopped[found.alive] = done
+            decided = found.best >= budget.threshold
             if budget.early:
-                done |= hopeless(best, step, budget)
-            going = ~done[alive]
+                decided |= hopeless(found.best, done, budget)
+            going = ~decided[found.alive]
+            found.alive = found.alive[going]
+            if not len(found.alive):
+                break
             if not going.all():
-                alive = alive[going]
-                if len(alive):
-                    model.keep(torch.from_numpy(np.flatnonzero(going)).to(model.flat.device))
-    return Outcome(best, stopped)
+                model.keep(torch.from_numpy(np.flatnonzero(going)).to(model.flat.device))
+    return found

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from toolbox.core.run import Run
+
 from . import data
 from .ensemble import Ensemble
 
@@ -117,13 +119,13 @@ class Memory(Ensemble):
         super().keep(members)
         self.keys, self.values = self.keys[members], self.values[members]
 
-    def state(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, object]:
         """The embeddings too: who is left is not known from outside."""
-        return {**super().state(), "keys": self.keys, "values": self.values}
+        return {**super().state_dict(), "keys": self.keys, "values": self.values}
 
-    def load(self, state) -> None:  # type: ignore[no-untyped-def]
-        """Go on from what `state` returned."""
-        super().load(state)
+    def load_state_dict(self, state) -> None:  # type: ignore[no-untyped-def]
+        """Go on from what `state_dict` returned."""
+        super().load_state_dict(state)
         self.keys, self.values = state["keys"], state["values"]
 
 
@@ -134,17 +136,20 @@ def _each(tensors: Sequence[Tensor], times: int) -> Tensor:
 
 def superposition_accuracy(
     d: int, N: int, outputs: int | None, draws: int, generator: torch.Generator, device: str,
-    before_draw: Callable[[], None] = lambda: None,
+    run: Run | None = None,
 ) -> float:  # fmt: skip
-    """Accuracy of W = sum_x u_f(x) e_x^T, mean over fresh embeddings (paper, Section 3.1)."""
+    """Accuracy of W = sum_x u_f(x) e_x^T, mean over fresh embeddings (paper, Section 3.1).
+
+    run : of which the draws are the steps
+    """
     f = torch.from_numpy(data.association(N, outputs)).to(device)
-    right = 0
-    for _ in range(draws):
-        before_draw()
+    count = {"right": 0}
+    steps = range(draws) if run is None else run.steps(draws, generator, count, label="draws")
+    for _ in steps:
         keys = data.unit_rows(N, d, generator, device)
         values = data.unit_rows(outputs or N, d, generator, device)
         read = keys @ (values[f].T @ keys).T
         rows = max(1, PIECE // len(values))
         for outs, labels in zip(torch.split(read, rows), torch.split(f, rows), strict=True):
-            right += int(((outs @ values.T).argmax(dim=1) == labels).sum())
-    return right / (draws * N)
+            count["right"] += int(((outs @ values.T).argmax(dim=1) == labels).sum())
+    return count["right"] / (draws * N)

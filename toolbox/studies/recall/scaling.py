@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ from toolbox.core.run import Run
 
 from . import data, theory
 from .ensemble import Budget, train
-from .search import Search, search_together
+from .search import Search
 from .tasks import draw_facts, make_task
 from .transformer import Size, Transformer
 
@@ -90,54 +89,47 @@ def scaling(
     """
     if high <= low:
         raise UsageError(f"--high {high}: must exceed --low {low}")
-    points = [point for points in sweep(dims, alpha_beta, heads) for point in points]
-    jobs = [(repeat, point) for repeat in range(run.repeats) for point in points]
+    pairs = sweep(dims, alpha_beta, heads)
     budget = Budget(steps, every, threshold, early_stop)
-    saved = run.restore() or {"job": 0, "inner": None, "low": low}
-    inner, floor = saved["inner"], saved["low"]
-    with run.progress(len(jobs), "searches", saved["job"]) as progress:
-        for number in range(saved["job"], len(jobs)):
-            repeat, point = jobs[number]
-            if point.size.d == min(dims):
-                floor = low
 
-            def tick(state: Callable[[], Any]) -> None:
-                run.checkpoint(lambda: {"job": number, "inner": state(), "low": floor})
+    def task_of(S: int) -> data.Task:
+        D = S if scaling == "distinct" else answers
+        return make_task(S, relations_of(scaling, S), D, 0, length, "random")
 
-            def task_of(S: int) -> data.Task:
-                D = S if scaling == "distinct" else answers
-                return make_task(S, relations_of(scaling, S), D, 0, length, "random")
+    def learns(repeat: int, point: Point, S: int) -> bool:
+        """Whether one of the learning rates learns all facts of S subjects."""
+        task, size = task_of(S), point.size
+        stream = (f"{point.alpha:g}:{point.beta:g}", size.d, S)
+        facts = draw_facts(run, task, size.d, "random", evaluate, repeat, *stream)
+        generators = [run.torch_generator(repeat, "weights", *stream) for _ in lr]
+        model = Transformer(
+            facts, [size] * len(lr), generators, lr, batch,
+            run.torch_generator(repeat, "prompts", *stream),
+        )  # fmt: skip
+        outcome = train(run, model, budget)
+        run.write(
+            "trials",
+            {
+                "alpha": point.alpha, "beta": point.beta, "d": size.d, "S": S, "lr": lr,
+                "accuracy": outcome.best, "stopped": outcome.stopped,
+            },
+            repeat,
+        )  # fmt: skip
+        return bool(outcome.best.max() >= threshold)
 
-            def trial(S: int, who: Sequence[int], tick: Any, saved: Any) -> dict[int, bool]:
-                task, size = task_of(S), point.size
-                stream = (f"{point.alpha:g}:{point.beta:g}", size.d, S)
-                facts = draw_facts(run, task, size.d, "random", evaluate, repeat, *stream)
-                generators = [run.torch_generator(repeat, "weights", *stream) for _ in lr]
-                model = Transformer(
-                    facts, [size] * len(lr), generators, lr, batch,
-                    run.torch_generator(repeat, "prompts", *stream),
-                )  # fmt: skip
-                outcome = train(model, budget, tick, lambda: saved)
-                run.write(
-                    "trials",
-                    {
-                        "alpha": point.alpha, "beta": point.beta, "d": size.d, "S": S, "lr": lr,
-                        "accuracy": outcome.best, "stopped": outcome.stopped,
-                    },
-                    repeat,
-                )  # fmt: skip
-                return {0: bool(outcome.best.max() >= threshold)}
-
-            searches = [Search.between(floor, max(high, floor + 1))]
-            search_together(searches, trial, tick, inner)
-            inner = None
-            floor, search = searches[0].low, searches[0]
-            task = task_of(search.low)
-            row = _row(point, search, task, bits, threshold)
-            run.write("scaling", row, repeat)
-            drawn = {"series": row["series"], "params": float(row["params"])}
-            run.write("lines", {**drawn, "facts": float(row["facts"])}, repeat)
-            progress.update(1, f"{point.alpha:g}:{point.beta:g} d {point.size.d}")
+    for repeat in run.replicates():
+        for pair in run.cells(pairs, "attention:MLP"):
+            floor = {"S": low}
+            for point in run.cells(pair, "dimensions", floor):
+                search = Search.between(floor["S"], max(high, floor["S"] + 1))
+                for S in run.search(search.ask, search):
+                    search.tell(S, learns(repeat, point, S))
+                floor["S"] = search.low
+                row = _row(point, search, task_of(search.low), bits, threshold)
+                run.write("scaling", row, repeat)
+                drawn = {"series": row["series"], "params": float(row["params"])}
+                run.write("lines", {**drawn, "facts": float(row["facts"])}, repeat)
+    points = [point for pair in pairs for point in pair]
     for repeat in range(run.repeats):
         _write_lines(run, repeat, points, 1 - threshold, answers, scaling, bits)
 

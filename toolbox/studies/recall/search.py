@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 RESOLUTION = 1.01
 
@@ -46,36 +45,12 @@ class Search:
         return "above" if self.high == self.first_high else "no"
 
 
-Trial = Callable[[int, Sequence[int], Callable[[Callable[[], Any]], None], Any], dict[int, bool]]
-"""(size, replicates, tick, saved) -> which replicates learnt it."""
-
-
-def search_together(
-    searches: list[Search],
-    trial: Trial,
-    tick: Callable[[Callable[[], Any]], None],
-    saved: Any,
-) -> None:
-    """Run the searches of all replicates; those that ask for one size train as one ensemble.
-
-    tick : called with a function that returns the state; saved : that state, to go on
-    """
-    inner = None
-    if saved is not None:
-        searches[:] = [Search(**one) for one in saved["searches"]]
-        inner = saved["trial"]
-
-    def ticking(state: Callable[[], Any]) -> None:
-        tick(lambda: {"searches": [asdict(one) for one in searches], "trial": state()})
-
-    while True:
-        asked = [one.ask() for one in searches]
-        sizes = [size for size in asked if size is not None]
-        if not sizes:
-            return
-        size = min(sizes)
-        who = [repeat for repeat, each in enumerate(asked) if each == size]
-        learnt = trial(size, who, ticking, inner)
-        inner = None
-        for repeat in who:
-            searches[repeat].tell(size, learnt[repeat])
+def next_trial(searches: Sequence[Search]) -> tuple[int, list[int]] | None:
+    """The smallest size that one of the searches asks for, and which of them ask for it: these
+    train as one ensemble. None when all have ended."""
+    asked = [search.ask() for search in searches]
+    open_sizes = [size for size in asked if size is not None]
+    if not open_sizes:
+        return None
+    size = min(open_sizes)
+    return size, [number for number, each in enumerate(asked) if each == size]

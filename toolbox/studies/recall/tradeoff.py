@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from toolbox.core.run import Run
 
 from .ensemble import Budget, train
@@ -42,17 +39,9 @@ def tradeoff(
         for m in widths:
             size = Size(dim, H, head_dim, m)
             classes.setdefault(size.padded, []).append(size)
-    jobs = [(r, padded, classes[padded]) for r in range(run.repeats) for padded in classes]
-    saved = run.restore() or {"job": 0, "inner": None}
-    inner = saved["inner"]
     budget = Budget(steps, every, threshold=1.0, early=False)
-    with run.progress(len(jobs), "groups of cells", saved["job"]) as progress:
-        for number in range(saved["job"], len(jobs)):
-            repeat, padded, sizes = jobs[number]
-
-            def tick(state: Callable[[], Any]) -> None:
-                run.checkpoint(lambda: {"job": number, "inner": state()})
-
+    for repeat in run.replicates():
+        for padded, sizes in run.cells(classes.items(), "groups of cells"):
             facts = draw_facts(run, task, dim, "random", evaluate, repeat)
             generators = [
                 run.torch_generator(repeat, "weights", size.heads, size.width) for size in sizes
@@ -60,8 +49,7 @@ def tradeoff(
             stream = run.torch_generator(repeat, "prompts")
             rates = [lr] * len(sizes)
             model = Transformer(facts, sizes, generators, rates, batch, stream, padded)
-            outcome = train(model, budget, tick, lambda: inner)
-            inner = None
+            outcome = train(run, model, budget)
             run.write(
                 "cells",
                 {
@@ -76,4 +64,3 @@ def tradeoff(
                 },
                 repeat,
             )
-            progress.update(1, f"H {padded.heads}")

@@ -39,24 +39,17 @@ def train(
     """
     task = make_task(subjects, relations, answers, noise, length, facts)
     size = Size(dim, heads, head_dim, width)
-    start, saved = run.restore() or (0, None)
-    with run.progress(run.repeats * steps, "steps", start * steps) as progress:
-        for repeat in range(start, run.repeats):
-            drawn = draw_facts(run, task, dim, facts, evaluate, repeat)
-            model = Transformer(
-                drawn, [size], [run.torch_generator(repeat, "weights", heads, width)], [lr], batch,
-                run.torch_generator(repeat, "prompts"), size.padded,
-            )  # fmt: skip
-            if saved is not None:
-                model.load(saved)
-                saved = None
-            with threads_for(model.largest()):
-                while model.steps < steps:
-                    run.checkpoint(lambda: (repeat, model.state()))
-                    model.step()
-                    if model.steps % every == 0 or model.steps == steps:
-                        _look(run, repeat, model)
-                    progress.update(1)
+    for repeat in run.replicates():
+        drawn = draw_facts(run, task, dim, facts, evaluate, repeat)
+        model = Transformer(
+            drawn, [size], [run.torch_generator(repeat, "weights", heads, width)], [lr], batch,
+            run.torch_generator(repeat, "prompts"), size.padded,
+        )  # fmt: skip
+        with threads_for(model.largest()):
+            for _ in run.steps(steps, model):
+                model.step()
+                if model.steps % every == 0 or model.steps == steps:
+                    _look(run, repeat, model)
 
 
 def _look(run: Run, repeat: int, model: Transformer) -> None:

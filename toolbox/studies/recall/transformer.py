@@ -215,11 +215,11 @@ class Transformer(Ensemble):
         names = ("accuracy", "relation_accuracy", "loss", "loss_relation")
         return dict(zip(names, (sums / n).cpu().numpy(), strict=True))
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """The stream of prompts too."""
-        return {**super().state(), "stream": self.stream.get_state()}
+        return {**super().state_dict(), "stream": self.stream.get_state()}
 
-    def load(self, state: Any) -> None:
-        """Go on from what `state` returned."""
-        super().load(state)
+    def load_state_dict(self, state: Any) -> None:
+        """Go on from what `state_dict` returned."""
+        super().load_state_dict(state)
         self.stream.set_state(state["stream"])
