@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -60,6 +64,30 @@ def registered() -> dict[tuple[str, str], Any]:
 
 def cases() -> list[Case]:
     return [Case(study, command) for study, command in registered()]
+
+
+def one_of_each_study() -> list[Case]:
+    """The first command of every study."""
+    return list({case.study: case for case in reversed(cases())}.values())[::-1]
+
+
+class Boundaries:
+    """Stands in for `signals.asked`, which a run calls at every step boundary."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.stop: int | None = None
+        self.on_boundary: Callable[[], bool] = lambda: False
+
+    def stop_at(self, number: int | None) -> None:
+        """Ask for a stop at this boundary, counted from now; None: never."""
+        self.count, self.stop = 0, number
+
+    def asked(self) -> signal.Signals | None:
+        here, self.count = self.count, self.count + 1
+        # A signal stays asked for until the process has ended.
+        stop = (self.stop is not None and here >= self.stop) or self.on_boundary()
+        return signal.SIGTERM if stop else None
 
 
 def start(*words: str, out: Path, **env: str) -> subprocess.Popen[str]:
@@ -120,3 +148,14 @@ def litter(out: Path) -> list[str]:
         for path in out.glob("*/*/*")
         if path.name.startswith((".tmp-", ".old-"))
     ]
+
+
+def wait_for_work(process: subprocess.Popen[str] | Warm, out: Path, case: Case) -> None:
+    """Until the run has its temporary folder."""
+    while process.poll() is None and not list((out / case.study).glob(f"{case.command}/.tmp-*")):
+        time.sleep(0.005)
+
+
+def some_share(case: Case) -> float:
+    """A moment in the life of a run, a different one for every command."""
+    return random.Random(str(case)).uniform(0, 1)

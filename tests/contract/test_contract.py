@@ -10,13 +10,10 @@ import pytest
 from toolbox.app import run
 from toolbox.core import claims
 from toolbox.core.options import SHARED_PARAMS
-from toolbox.core.params import Param
 from toolbox.core.pools import Pool, pools_of
 from toolbox.core.presets import preset_values
 
 from .harness import Case, folder_of, manifest, tables
-
-ODD = ("0", "-1", "nan", "inf", "1e400", "many", "")
 
 
 def pool_of(case: Case, out: Path) -> Pool:
@@ -89,29 +86,6 @@ def test_asked_twice_it_answers_already_complete(
     shown = capsys.readouterr()
     assert "already complete" in shown.err
     assert (smoke / "run.json").stat().st_mtime_ns == before
-
-
-def numeric(case: Case) -> list[Param]:
-    own = [param for param in case.params.values() if param.kind in (int, float)]
-    return own + list(SHARED_PARAMS.values())
-
-
-@pytest.mark.parametrize("text", ODD)
-def test_odd_numbers_are_accepted_or_refused_in_one_sentence(
-    case: Case, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for param in numeric(case):
-        argv = [*case.words, "--preset", "smoke", "--quiet", "--out", str(tmp_path)]
-        code = run([*argv, param.flag, text])
-        said = capsys.readouterr().err
-        # 1: a number that is allowed may make the experiment diverge, which it says.
-        assert code in (0, 2) or (code == 1 and "diverged" in said), (param.flag, text, said)
-        if code == 2:
-            assert param.flag in said, said
-            assert len(said.strip().splitlines()) == 1, said
-        assert "Traceback" not in said
-        if text in ("nan", "inf", "1e400", "many", ""):
-            assert code == 2, f"{param.flag} {text!r} was accepted"
 
 
 def test_every_claim_evaluates(case: Case, smoke: Path, smoke_out: Path) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+
+from toolbox.app import run
 
 from .harness import (
     ROOT,
@@ -24,11 +25,11 @@ from .harness import (
     litter,
     manifest,
     registered,
-    shell,
+    some_share,
     start,
     tables,
+    wait_for_work,
 )
-from .warm import Warm
 
 HEAVY = {"torch", "numpy", "scipy", "pandas", "matplotlib", "sklearn", "cvxpy", "plotext"}
 
@@ -74,19 +75,46 @@ print(json.dumps([pages, sorted(set(sys.modules) & {HEAVY!r})]))
             assert flag in page, (case, flag)
 
 
-def test_locale_timezone_and_pipe_change_nothing(case: Case, smoke: Path, tmp_path: Path) -> None:
-    code, stdout, stderr = shell(
-        *case.words, "--preset", "smoke", out=tmp_path, LC_ALL="de_DE.UTF-8", TZ="Asia/Kathmandu",
-        FORCE_COLOR="1",
-    )  # fmt: skip
-    assert code == 0, stderr
-    assert "\x1b" not in stdout + stderr
-    assert Path(stdout.strip()) == folder_of(case, tmp_path)
-    assert tables(folder_of(case, tmp_path)) == tables(smoke)
+def test_locale_timezone_and_pipe_change_nothing(one: Case, tmp_path: Path) -> None:
+    """All commands of a study, one after the other in one process of that locale."""
+    lines = [
+        [*case.words, "--preset", "smoke", "--out", str(tmp_path / "there")]
+        for case in cases()
+        if case.study == one.study
+    ]
+    script = f"""
+import sys
+sys.path.insert(0, {str(TOYS.parent)!r})
+import toy_toolbox
+from toolbox.app import run
+sys.exit(max(run(words) for words in {lines!r}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "LC_ALL": "de_DE.UTF-8",
+            "TZ": "Asia/Kathmandu",
+            "FORCE_COLOR": "1",
+        },
+    )
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+    folders = done.stdout.split()
+    assert len(folders) == len(lines)
+    for words, folder in zip(lines, folders, strict=True):
+        assert run([*words[:-1], str(tmp_path / "here"), "--quiet"]) == 0
+        here = folder_of(Case(words[0], words[1]), tmp_path / "here")
+        assert Path(folder).name == here.name
+        assert tables(Path(folder)) == tables(here)
 
 
-def test_a_pipe_closed_early_gives_no_traceback(case: Case, smoke_out: Path, smoke: Path) -> None:
-    for words in (["show", smoke.name], [*case.words, "--preset", "smoke", "--json"], ["list"]):
+def test_a_pipe_closed_early_gives_no_traceback(one: Case, smoke_out: Path, smoke: Path) -> None:
+    for words in (["show", smoke.name], [*one.words, "--preset", "smoke", "--json"], ["list"]):
         with start(*words, out=smoke_out) as process:
             assert process.stdout is not None
             assert process.stderr is not None
@@ -96,48 +124,13 @@ def test_a_pipe_closed_early_gives_no_traceback(case: Case, smoke_out: Path, smo
         assert "BrokenPipe" not in said
 
 
-def _delays(case: Case) -> list[float]:
-    """Moments spread over the life of the smoke run, different for every command."""
-    import random
-
-    return [random.Random(str(case)).uniform(0, 1) for _ in range(1)] + [0.0]
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1], ids=lambda n: n.name)
-def test_stopped_at_a_random_moment_it_resumes_byte_for_byte(
-    case: Case, number: signal.Signals, smoke: Path, tmp_path: Path
-) -> None:
-    argv = [*case.words, "--preset", "smoke"]
-    for share in _delays(case):
-        out = tmp_path / f"{share}"
-        out.mkdir()
-        process = fork(*argv, out=out)
-        _wait_for_work(process, out, case)
-        time.sleep(share * manifest(smoke)["wall_seconds"])
-        process.send_signal(number)
-        code, _, stderr = finish(process)
-        assert code in (0, 75), stderr
-        assert "Traceback" not in stderr
-        assert litter(out) == []
-        if code == 75:
-            assert not list(out.glob("*/*/*/run.json")), "a stopped run left a finished folder"
-            code, _, stderr = finish(fork(*argv, out=out))
-            assert code == 0, stderr
-        assert tables(folder_of(case, out)) == tables(smoke)
-
-
-def _wait_for_work(process: Warm, out: Path, case: Case) -> None:
-    while process.poll() is None and not list((out / case.study).glob(f"{case.command}/.tmp-*")):
-        time.sleep(0.005)
-
-
 def test_killed_at_a_random_moment_it_leaves_nothing_under_a_final_name(
-    case: Case, smoke: Path, tmp_path: Path
+    one: Case, smoke: Path, tmp_path: Path
 ) -> None:
-    argv = [*case.words, "--preset", "smoke"]
+    case, argv = one, [*one.words, "--preset", "smoke"]
     process = fork(*argv, out=tmp_path)
-    _wait_for_work(process, tmp_path, case)
-    time.sleep(_delays(case)[0] * manifest(smoke)["wall_seconds"])
+    wait_for_work(process, tmp_path, case)
+    time.sleep(some_share(case) * manifest(smoke)["wall_seconds"])
     process.kill()
     finish(process)
     for folder in (tmp_path / case.study / case.command).glob("[0-9a-f]*"):
@@ -150,7 +143,8 @@ def test_killed_at_a_random_moment_it_leaves_nothing_under_a_final_name(
     assert tables(folder_of(case, tmp_path)) == tables(smoke)
 
 
-def test_eight_at_once_leave_one_valid_folder(case: Case, smoke: Path, tmp_path: Path) -> None:
+def test_eight_at_once_leave_one_valid_folder(one: Case, smoke: Path, tmp_path: Path) -> None:
+    case = one
     processes = [fork(*case.words, "--preset", "smoke", out=tmp_path) for _ in range(8)]
     done = [finish(process, timeout=240) for process in processes]
     assert [code for code, _, _ in done] == [0] * 8, [stderr for _, _, stderr in done]
@@ -172,8 +166,9 @@ def full_disk(tmp_path: Path) -> Path:
 
 
 def test_a_full_disk_is_one_sentence_and_keeps_old_results(
-    case: Case, smoke: Path, full_disk: Path
+    one: Case, smoke: Path, full_disk: Path
 ) -> None:
+    case = one
     old = full_disk / case.study / case.command / smoke.name
     if sum(path.stat().st_size for path in smoke.iterdir()) < 48_000:
         shutil.copytree(smoke, old)

@@ -30,6 +30,8 @@ def list_(study: str | None, as_json: bool) -> None:
     print(f"{loaded.title}\n{loaded.authors}. arXiv:{loaded.arxiv} {loaded.venue}".rstrip())
     for key, spec in loaded.commands.items():
         print(f"\ntoolbox {study} {key}: {spec.about}")
+        if spec.cannot_diverge:
+            print(f"  cannot diverge: {spec.cannot_diverge}")
         for preset, values in spec.presets.items():
             shown = ", ".join(f"{k}={v}" for k, v in values.items()) or "the defaults of --help"
             seconds = f" [{in_words(spec.seconds[preset])}]" if preset in spec.seconds else ""

@@ -135,6 +135,8 @@ class CommandSpec(_Strict):
     about: str
     deterministic: bool = False
     """No number depends on the seed: one replicate is exact and --repeats stays 1."""
+    cannot_diverge: str = ""
+    """Why training stays finite at every rate that the bounds allow, where it does."""
     devices: tuple[Literal["cpu", "cuda"], ...] = ("cpu", "cuda")
     pool_over: tuple[str, ...] = ()
     """Parameters that are cells of one experiment: runs differing only in them are pooled, and the

@@ -1,0 +1,36 @@
+"""What the contract asks for and a command does not keep yet: a list that is to become empty.
+
+Each entry is expected to fail; one that passes fails the suite, so that it is taken off the list.
+"""
+
+_HEARD = "test_a_stop_is_heard_at_the_default_size"
+_DIVERGED = "test_a_rate_at_its_bound_ends_as_diverged_with_its_step_and_rows"
+_SILENT = "nothing is marked as diverged, and study.yaml does not say why (cannot_diverge)"
+_NO_STEP = "it ends as diverged without the step in its manifest"
+
+NOT_YET: dict[str, str] = {
+    f"{_HEARD}[hierarchical transfer]": "one step of more than three seconds",
+    f"{_HEARD}[hierarchical width]": "one step of more than three seconds",
+    f"{_DIVERGED}[hierarchical error]": _SILENT,
+    f"{_DIVERGED}[icl plateau]": _SILENT,
+    f"{_DIVERGED}[icl table]": _SILENT,
+    f"{_DIVERGED}[icl transfer]": _SILENT,
+    f"{_DIVERGED}[icl controls]": _SILENT,
+    f"{_DIVERGED}[multiindex train]": _SILENT,
+    f"{_DIVERGED}[multiindex scaling]": _SILENT,
+    f"{_DIVERGED}[multiindex identify]": _SILENT,
+    f"{_DIVERGED}[multiindex width]": _SILENT,
+    f"{_DIVERGED}[multiindex psweep]": _SILENT,
+    f"{_DIVERGED}[recall linear]": _SILENT,
+    f"{_DIVERGED}[recall mlp]": _SILENT,
+    f"{_DIVERGED}[recall curve]": _SILENT,
+    f"{_DIVERGED}[recall scaling]": _SILENT,
+    f"{_DIVERGED}[recall tradeoff]": _SILENT,
+    f"{_DIVERGED}[scb compare]": _SILENT,
+    f"{_DIVERGED}[scb transfer]": _SILENT,
+    f"{_DIVERGED}[scb softmax]": _SILENT,
+    f"{_DIVERGED}[recall sequential]": _NO_STEP,
+    f"{_DIVERGED}[recall train]": _NO_STEP,
+    f"{_DIVERGED}[scb train]": _NO_STEP,
+}
+"""Test[command] -> what is missing."""
