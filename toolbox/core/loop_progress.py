@@ -105,5 +105,5 @@ def share_of(loops: Sequence[Loop]) -> float:
         if not loop.total:
             break
         part /= loop.total
-        share += part * loop.index
+        share += part * (loop.index + loop.ahead())
     return min(share, 1.0)

@@ -39,6 +39,8 @@ class Loop:
     """Item -> the replicate that it belongs to, when one that diverges ends alone."""
     cells_of: Callable[[int], int] = lambda repeat: 1
     """Replicate -> how many cells of it this loop has."""
+    ahead: Callable[[], float] = lambda: 0.0
+    """Cells that are done beyond `index`, for progress: others may be at work on them."""
     index: int = 0
     item: Any = None
     ended: bool = False

@@ -6,33 +6,31 @@ import contextlib
 import functools
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from toolbox.core import atomic, checkpoint, divergence, files, machine, signals, states
+from toolbox.core import atomic, checkpoint, compute, divergence, files, machine, signals, states
 from toolbox.core.errors import Diverged
 from toolbox.core.loop_progress import LoopProgress
-from toolbox.core.loops import END, Loop, Loops
+from toolbox.core.looping import Looping
+from toolbox.core.loops import Loop, Loops
 from toolbox.core.progress import Progress
 from toolbox.core.saving import Saver
-from toolbox.core.seeds import seed_sequence
 from toolbox.core.states import StateMismatch
 from toolbox.core.table import TableWriter
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    import torch
 
+    from toolbox.core.crew import Crew
     from toolbox.core.spec import CommandSpec
-
-T = TypeVar("T")
 
 
 @dataclass
-class Run:
+class Run(Looping):
     """One execution of a command. An experiment sees only this and its own parameters."""
 
     study: str
@@ -69,21 +67,8 @@ class Run:
         """
         name = machine.torch_device(self.asked_device)
         self.manifest["torch_device"] = name
+        compute.set_policy(name)
         return name
-
-    def rng(self, repeat: int, *stream: str | int) -> np.random.Generator:
-        """A numpy generator for one named stream of one replicate: `run.rng(repeat, 'data')`."""
-        import numpy as np
-
-        return np.random.Generator(np.random.PCG64(seed_sequence(self.seed, repeat, *stream)))
-
-    def torch_generator(self, repeat: int, *stream: str | int) -> torch.Generator:
-        """A torch generator for one named stream of one replicate, on the run's device."""
-        import torch
-
-        state = seed_sequence(self.seed, repeat, *stream).generate_state(2, "uint32")
-        generator = torch.Generator(device=self.device)
-        return generator.manual_seed(int(state[0]) << 32 | int(state[1]))
 
     def write(
         self, table: str, rows: pd.DataFrame | Mapping[str, Any], repeat: int | None = None
@@ -134,82 +119,43 @@ class Run:
         finally:
             part.unlink(missing_ok=True)
 
-    # ---------------------------------------------------------------------------------- the loop
+    @contextlib.contextmanager
+    def crew(self, processes: int | None = None, denormals: bool = True) -> Iterator[Crew]:
+        """Workers for jobs that do not need each other: `for job, outcome in crew.map(f, jobs)`.
 
-    def cells(
-        self,
-        items: Iterable[T],
-        label: str,
-        *states: Any,
-        replicate: Callable[[T], int] | None = None,
-    ) -> Iterator[T]:
-        """Loop over the cells of a grid, with progress, checkpoints and resume.
-
-        items : what the cells are, the same in every run; replicates are `run.replicates()`
-        label : what they are called, in the plural ("sizes")
-        states : objects that one cell hands on to the next
-        replicate : item -> its replicate; a cell that diverges then ends alone and is noted as
-                    diverged, and the loop goes on with the next
-
-        A cell may hold further loops. On a resume its first lines run again, up to the inner loop
-        that was under way; what they write is not written twice.
+        processes : at most so many; by default one for each of `run.threads`. One, or a device that
+                    is no CPU: the jobs are done here. The numbers are the same
+        denormals : False counts numbers below 1e-38 as zero, which is faster where they abound
         """
-        found = list(items)
-        known = [] if replicate is None else [replicate(item) for item in found]
-        return self._loops.run(Loop(
-            label, list(states), lambda index: found[index] if index < len(found) else END,
-            len(found), replicate=replicate, cells_of=known.count,
-        ))  # fmt: skip
+        from toolbox.core.crew import Crew
 
-    def replicates(self, *states: Any, label: str = "replicates") -> Iterator[int]:
-        """The cells `range(run.repeats)`; a replicate that diverges ends alone."""
-        return self.cells(range(self.repeats), label, *states, replicate=lambda repeat: repeat)
-
-    def steps(self, count: int | None, *states: Any, label: str = "steps") -> Iterator[int]:
-        """Loop over the steps 0 .. count - 1 of a training, with progress, checkpoints and resume.
-
-        count : None for a loop that ends by a break
-        states : every object that a step changes or draws from: models, optimisers, generators,
-                 arrays, tensors, dataclasses, dicts and lists; see `toolbox.core.states`
-
-        A stop is looked for before each step. The innermost loop; cells are outside of it.
-        """
-        return self._loops.run(Loop(
-            label, list(states),
-            lambda index: END if count is not None and index >= count else index,
-            count, steps=True,
-        ))  # fmt: skip
-
-    def search(
-        self, ask: Callable[[], T | None], *states: Any, label: str = "trials"
-    ) -> Iterator[T]:
-        """Loop over the cells of a search whose next question follows from the answers so far.
-
-        ask : the next thing to try, or None at the end; a function of `states` alone
-        states : where the search stands; the body of the loop changes them by its answers
-        """
-
-        def fetch(index: int) -> Any:
-            asked = ask()
-            return END if asked is None else asked
-
-        return self._loops.run(Loop(label, list(states), fetch, None))
-
-    def kept(self, value: T) -> T:
-        """Save an object that changes in place, a list of rows say, with all loops after this line:
-        for the rest of the run, or in a cell to the end of that cell."""
-        self._loops.keep(value)
-        return value
-
-    def note(self, text: str) -> None:
-        """Show a few words behind the progress ("loss 0.31")."""
-        self._shown.note = text
+        most = self.threads if processes is None else processes
+        crew = Crew(self, most if self.device == "cpu" else 1, denormals)
+        try:
+            yield crew
+        finally:
+            crew.close()
 
     def _boundary(self, stop: signal.Signals | None) -> None:
         self._saver.boundary(lambda: {"loops": self._loops.tree()}, stop)
         if time.monotonic() >= self._shown.due:
             self._shown.show(self._loops.active)
         self._loops.due = min(self._saver.due, self._shown.due)
+
+    def loop(self, loop: Loop) -> Iterator[Any]:
+        """Run a loop that `toolbox.core` has made."""
+        return self._loops.run(loop)
+
+    def look_around(self, stop: signal.Signals | None = None) -> float:
+        """The boundary for one who waits; returns when it has something to do next."""
+        stop = stop or signals.asked()
+        if stop is not None or time.monotonic() >= self._loops.due:
+            self._boundary(stop)
+        return self._loops.due
+
+    def check_job(self, message: str, step: int | None) -> None:
+        """Errors: `Diverged`, for a job of the crew that did."""
+        self._end_diverged(message, step)
 
     def open_checkpoint(self) -> None:
         """Go on from a checkpoint of the loops, if there is one; `restore` opens all others.

@@ -38,6 +38,9 @@ class Blob:
         """How many bytes there are."""
         return int(self.source.nbytes)
 
+    def __reduce__(self) -> Any:
+        return Blob, (self.array(),)
+
     def array(self) -> Any:
         """The bytes, a numpy array (n,) of uint8; a view where the source lies in memory."""
         import numpy as np
@@ -48,6 +51,13 @@ class Blob:
         import torch
 
         return flat.view(torch.uint8).cpu().numpy()
+
+
+class Tree:
+    """A state that is encoded already, as a worker sends it."""
+
+    def __init__(self, tree: Any) -> None:
+        self.tree = tree
 
 
 # ------------------------------------------------------------------------------------- encoding
@@ -79,6 +89,8 @@ def encode(value: Any) -> Any:
         return _encode_array(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, Tree):
+        return {"$tree": value.tree}
     if isinstance(value, tuple):
         return {"$tuple": [encode(item) for item in value]}
     if isinstance(value, list):
@@ -151,6 +163,8 @@ def decode(tree: Any, owned: bool = True) -> Any:
         return tuple(decode(item, owned) for item in tree["$tuple"])
     if "$dict" in tree:
         return {decode(key, owned): decode(item, owned) for key, item in tree["$dict"]}
+    if "$tree" in tree:
+        return Tree(tree["$tree"])
     if "$array" in tree:
         return _decode_array(tree, owned)
     if "$tensor" in tree:
