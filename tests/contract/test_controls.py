@@ -21,8 +21,7 @@ from toolbox.core.spec import ClaimSpec, CommandSpec
 from .harness import ROOT, Case
 
 WITHOUT = {
-    "gd anytime", "gd horizon", "gd strongly", "gd certify", "gd schedule", "gd train",
-    "gd csweep", "hierarchical error", "hierarchical recover", "hierarchical transfer",
+    "hierarchical error", "hierarchical recover", "hierarchical transfer",
     "hierarchical kernel", "hierarchical spectrum", "hierarchical width", "icl plateau",
     "icl table", "icl transfer", "icl controls", "icl ncl", "multiindex train",
     "multiindex scaling", "multiindex flow", "multiindex identify", "multiindex width",

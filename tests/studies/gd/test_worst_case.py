@@ -11,10 +11,10 @@ from toolbox.studies.gd.worst_case import (
     CERTIFIED,
     LOWER_BOUND,
     THEOREM,
+    Prefixes,
     WorstCase,
     stopping_times,
     worst_case,
-    worst_case_chunks,
 )
 
 FIVE = ("constant1", "constant1.9", "dynamic", "silver", "anytime")
@@ -87,7 +87,9 @@ def test_a_coarser_grid_and_another_chunking_give_the_same_values():
         stops = np.unique(np.geomspace(1, 20_000, 150).astype(int))
         fine, coarse = worst_case(name, stops, c, 2000), worst_case(name, stops, c, 400)
         assert coarse.quadratic == pytest.approx(fine.quadratic, rel=1e-7)
-        parts = worst_case_chunks(name, stops, c, 2000, chunk=7)
+        prefixes = Prefixes.of(name, stops, c, 2000)
+        so_far = prefixes.start()
+        parts = [prefixes.worst_case(rows, so_far) for rows in prefixes.chunks(7)]
         tau = np.concatenate([part.tau for part in parts])
         assert tau == pytest.approx(fine.tau, rel=1e-12)
 

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ParameterError, UsageError
 from toolbox.core.run import Run
 
 from . import metrics, model, pep
@@ -21,47 +21,48 @@ LIMIT = 60
 def certify(run: Run, p: Certify) -> None:
     """One row per number of steps and metric: the optimum of the SDP and what theory says.
 
-    Errors: `UsageError` for an unknown schedule or metric, N > 60 without
+    Errors: `ParameterError` for an unknown schedule or metric, N > 60 without
     `--allow-costly`, and missing solvers.
     """
-    check_schedules((p.schedule,), max(p.N), allow_divergent=True, flag="--schedule")
+    check_schedules((p.schedule,), max(p.N), allow_divergent=True, field="schedule")
     for name in p.metric:
         if name not in pep.METRICS:
-            raise UsageError(f"--metric {name}: expected some of {', '.join(pep.METRICS)}")
+            raise ParameterError("metric", name, f"expected some of {', '.join(pep.METRICS)}")
     if max(p.N) > LIMIT and not run.allow_costly:
-        raise UsageError(
-            f"--N {max(p.N)}: a program of {(max(p.N) + 2) * (max(p.N) + 1)} constraints takes "
-            f"minutes and gigabytes; stay at {LIMIT} or say --allow-costly"
+        raise ParameterError(
+            "N",
+            max(p.N),
+            f"a program of {(max(p.N) + 2) * (max(p.N) + 1)} constraints takes minutes and "
+            "gigabytes",
+            f"stay at {LIMIT} or say {{allow_costly}}",
         )
     if not all(importlib.util.find_spec(package) for package in ("cvxpy", "clarabel")):
         raise UsageError("gd certify needs cvxpy and clarabel; run: pip install 'toolbox[pep]'")
     cells = [(steps, name) for steps in p.N for name in p.metric]
-    start = run.restore() or 0
-    with run.progress(len(cells), "programs", start) as progress:
-        for number in range(start, len(cells)):
-            run.checkpoint(lambda: number)
-            steps, name = cells[number]
-            h = model.schedule(p.schedule, steps, p.c)
-            began = time.perf_counter()
-            found = pep.worst_case_pep(h, p.mu, name)
-            run.say(f"N {steps} {name}: {time.perf_counter() - began:.1f} s")
-            theory, relation = closed_form(p.schedule, steps, p.mu, name, p.c)
-            run.write(
-                "certificates",
-                {
-                    "schedule": [p.schedule],
-                    "T": steps,
-                    "metric": name,
-                    "mu": p.mu,
-                    "pep_value": found.value,
-                    "closed_form": theory,
-                    "relation": relation,
-                    "rel_gap": abs(found.value / theory - 1.0),
-                    "solver": found.solver,
-                    "solver_status": found.status,
-                },
-            )
-            progress.update(1)
+    for steps, name in run.cells(cells, "programs"):
+        h = model.schedule(p.schedule, steps, p.c)
+        began = time.perf_counter()
+        found = pep.worst_case_pep(h, p.mu, name)
+        run.say(f"N {steps} {name}: {time.perf_counter() - began:.1f} s")
+        theory, relation = closed_form(p.schedule, steps, p.mu, name, p.c)
+        run.write(
+            "certificates",
+            {
+                "schedule": [p.schedule],
+                "T": steps,
+                "metric": name,
+                "mu": p.mu,
+                "pep_value": found.value,
+                "closed_form": theory,
+                "relation": relation,
+                "rel_gap": abs(found.value / theory - 1.0),
+                "solver": found.solver,
+                "solver_status": found.status,
+            },
+        )
+        sources = {"semidefinite program": found.value, "closed form": theory}
+        named = {"T": steps, "metric": name, "source": list(sources)}
+        run.write("values", {**named, "value": list(sources.values())})
 
 
 def closed_form(schedule: str, N: int, mu: float, metric: str, c: float) -> tuple[float, str]:

@@ -26,7 +26,6 @@ def horizon(run: Run, p: Horizon) -> None:
         [float(metrics.constant_tau(h, N)) for h, N in zip(best, horizons, strict=True)]
     )
     anytime = worst_case("anytime", horizons, curvatures=p.lambda_grid)
-    run.checkpoint(lambda: None)
     certified = np.where(horizons <= CERTIFIED_CONSTANT, CERTIFIED, LOWER_BOUND)
     rows = {
         "silver": (silver, metrics.silver_tau(np.log2(silver + 1)), THEOREM),
@@ -36,7 +35,8 @@ def horizon(run: Run, p: Horizon) -> None:
         "anytime": (horizons, anytime.tau, anytime.exactness),
         "nesterov": (horizons, metrics.nesterov_tau(horizons), "upper-bound"),
     }
-    for name, (N, tau, exactness) in rows.items():
+    for name in run.cells(list(rows), "schedules"):
+        N, tau, exactness = rows[name]
         run.write(
             "horizon",
             {

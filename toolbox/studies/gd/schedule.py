@@ -18,18 +18,16 @@ CHUNK = 100_000
 def schedule(run: Run, p: Schedule) -> None:
     """One row per step; deterministic.
 
-    Errors: `UsageError` for an unknown schedule.
+    Errors: `ParameterError` for an unknown schedule.
     """
     name, T, c = p.name, p.T, p.c
-    check_schedules((name,), T, allow_divergent=True, flag="--name")
+    check_schedules((name,), T, allow_divergent=True, field="name")
     h = model.schedule(name, T, c)
     level, endpoint = model.structure(name, T, c)
     total = model.cum_sums(model.schedule_blocks(name, T, c), np.arange(1, T + 1))
     growth = np.arange(1, T + 1) ** metrics.growth_exponent(c) / 36.0
     lemma7 = growth if name == "anytime" else np.full(T, np.nan)
-    start = run.restore() or 0
-    for first in range(start, T, CHUNK):
-        run.checkpoint(lambda: first)
+    for first in run.cells(range(0, T, CHUNK), "chunks"):
         rows = slice(first, first + CHUNK)
         run.write(
             "steps",

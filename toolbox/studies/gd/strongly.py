@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
 
 from . import restarts
@@ -12,25 +12,23 @@ from .cli import Strongly
 def strongly(run: Run, p: Strongly) -> None:
     """One row per method and condition number; deterministic.
 
-    Errors: `UsageError` for an unknown method.
+    Errors: `ParameterError` for an unknown method.
     """
     for method in p.methods:
         if method not in restarts.METHODS:
-            raise UsageError(f"--methods {method}: expected some of {', '.join(restarts.METHODS)}")
-    cells = [(method, kappa) for method in p.methods for kappa in p.kappas]
-    start = run.restore() or 0
-    with run.progress(len(cells), "cells", start) as progress:
-        for number in range(start, len(cells)):
-            run.checkpoint(lambda: number)
-            found = restarts.iterations_to(*cells[number], p.eps, p.lambda_grid)
-            run.write(
-                "iterations",
-                {
-                    "method": [found.method],
-                    "kappa": found.kappa,
-                    "period": found.period,
-                    "T_eps": found.count,
-                    "family_member": found.family_member,
-                },
+            raise ParameterError(
+                "methods", method, f"expected some of {', '.join(restarts.METHODS)}"
             )
-            progress.update(1, f"{found.method} kappa {found.kappa:g}")
+    cells = [(method, kappa) for method in p.methods for kappa in p.kappas]
+    for method, kappa in run.cells(cells, "cells"):
+        found = restarts.iterations_to(method, kappa, p.eps, p.lambda_grid)
+        run.write(
+            "iterations",
+            {
+                "method": [found.method],
+                "kappa": found.kappa,
+                "period": found.period,
+                "T_eps": found.count,
+                "family_member": found.family_member,
+            },
+        )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
 
 from . import data, model
@@ -22,12 +22,14 @@ def train(run: Run, p: Train) -> None:
     gap = (f(x_t) - f*) / (L |x_0 - x*|^2), the unit of tau, so that a run can be held against the
     worst case of its schedule. A diverging schedule ends at its first non-finite gap.
 
-    Errors: `UsageError` for an unknown objective or schedule.
+    Errors: `ParameterError` for an unknown objective or schedule.
     """
     check_schedules(p.schedules, p.T)
     for name in p.objectives:
         if name not in data.OBJECTIVES:
-            raise UsageError(f"--objectives {name}: expected some of {', '.join(data.OBJECTIVES)}")
+            raise ParameterError(
+                "objectives", name, f"expected some of {', '.join(data.OBJECTIVES)}"
+            )
     stops = _stops(p.T)
     worst = {name: worst_case(name, stops, p.c) for name in p.schedules}
     cells = [(r, o, s) for r in range(run.repeats) for o in p.objectives for s in p.schedules]

@@ -114,49 +114,83 @@ def worst_case(name: str, N: ArrayLike, c: float = model.P, curvatures: int = 15
 
     Raises ValueError for an empty, unsorted or non-positive N and an unknown name.
     """
-    parts = list(worst_case_chunks(name, N, c, curvatures))
+    prefixes = Prefixes.of(name, N, c, curvatures)
+    so_far = prefixes.start()
+    parts = [prefixes.worst_case(rows, so_far) for rows in prefixes.chunks()]
     return WorstCase(
         **{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(WorstCase)}
     )
 
 
-def worst_case_chunks(
-    name: str, N: ArrayLike, c: float = model.P, curvatures: int = 1500, chunk: int = 256
-) -> Iterator[WorstCase]:
-    """`worst_case` in consecutive pieces of ``chunk`` stopping times, to report or save between."""
-    stops = np.atleast_1d(np.asarray(N, dtype=np.int64))
-    if stops.size == 0 or stops[0] < 1 or np.any(np.diff(stops) <= 0):
-        raise ValueError("stopping times must be increasing whole numbers of at least 1")
-    if curvatures < 2:
-        raise ValueError(f"curvatures must be at least 2, but got {curvatures}")
-    blocks = model.schedule_blocks(name, int(stops[-1]), c)
-    bags = _bags(blocks, stops)
-    A = model.cum_sums(blocks, stops)
-    index, inner = blocks.locate(stops)
-    endpoint = blocks.primitive[index] & (inner == (1 << blocks.level[index]) - 1)
-    exactness = exactness_of(name, stops, endpoint, c)
-    huber = 1.0 / (4.0 * A + 2.0)
-    overshoot = lower_bounds.overshoot(blocks, stops)
-    grid = curvature_grid(blocks, float(A[-1]), curvatures)
-    running = np.zeros(grid.size)  # sum of log |1 - h lambda| over the long steps so far
-    done = 0
-    for first in range(0, stops.size, chunk):
-        rows = slice(first, first + chunk)
-        logs, running = _grid_logs(bags[rows], grid, running, done)
-        done = int(bags.done[rows][-1])
-        best, curvature = _refine(bags[rows], grid, logs)
-        quadratic = np.exp(best)
-        tau = np.maximum(np.maximum(huber[rows], overshoot[rows]), quadratic)
-        yield WorstCase(
-            stops[rows],
-            A[rows],
-            huber[rows],
+@dataclass
+class LongSteps:
+    """Sum of log |1 - h lambda| over the long steps of the prefixes so far, and their number.
+
+    logs : one entry per curvature of the grid
+    """
+
+    logs: Floats
+    count: int = 0
+
+
+@dataclass(frozen=True)
+class Prefixes:
+    """A schedule up to each of its stopping times, ready for its worst cases chunk by chunk."""
+
+    stops: Ints
+    cum_sum: Floats
+    overshoot: Floats
+    endpoint: NDArray[np.bool_]
+    exactness: NDArray[np.str_]
+    grid: Floats
+    bags: _Bags
+
+    @classmethod
+    def of(cls, name: str, N: ArrayLike, c: float = model.P, curvatures: int = 1500) -> Prefixes:
+        """Arguments and errors are those of `worst_case`."""
+        stops = np.atleast_1d(np.asarray(N, dtype=np.int64))
+        if stops.size == 0 or stops[0] < 1 or np.any(np.diff(stops) <= 0):
+            raise ValueError("stopping times must be increasing whole numbers of at least 1")
+        if curvatures < 2:
+            raise ValueError(f"curvatures must be at least 2, but got {curvatures}")
+        blocks = model.schedule_blocks(name, int(stops[-1]), c)
+        A = model.cum_sums(blocks, stops)
+        index, inner = blocks.locate(stops)
+        endpoint = blocks.primitive[index] & (inner == (1 << blocks.level[index]) - 1)
+        return cls(
+            stops,
+            A,
+            lower_bounds.overshoot(blocks, stops),
+            endpoint,
+            exactness_of(name, stops, endpoint, c),
+            curvature_grid(blocks, float(A[-1]), curvatures),
+            _bags(blocks, stops),
+        )
+
+    def chunks(self, size: int = 256) -> list[slice]:
+        """Consecutive rows; `worst_case` takes them in this order."""
+        return [slice(first, first + size) for first in range(0, self.stops.size, size)]
+
+    def start(self) -> LongSteps:
+        """No long step yet."""
+        return LongSteps(np.zeros(self.grid.size))
+
+    def worst_case(self, rows: slice, so_far: LongSteps) -> WorstCase:
+        """The worst cases of one chunk; `so_far` goes on to the end of it."""
+        logs, so_far.logs[:] = _grid_logs(self.bags[rows], self.grid, so_far.logs, so_far.count)
+        so_far.count = int(self.bags.done[rows][-1])
+        best, curvature = _refine(self.bags[rows], self.grid, logs)
+        huber, quadratic = 1.0 / (4.0 * self.cum_sum[rows] + 2.0), np.exp(best)
+        return WorstCase(
+            self.stops[rows],
+            self.cum_sum[rows],
+            huber,
             quadratic,
-            overshoot[rows],
-            tau,
+            self.overshoot[rows],
+            np.maximum(np.maximum(huber, self.overshoot[rows]), quadratic),
             curvature,
-            endpoint[rows],
-            exactness[rows],
+            self.endpoint[rows],
+            self.exactness[rows],
         )
 
 
