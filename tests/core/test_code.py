@@ -93,8 +93,17 @@ def test_runs_of_other_code_are_counted(editable):
     editable("metrics.py", "X = 1\n")
     other = {"code": code.code_of("coin")}
     assert code.other_code("coin", [now, other, {}]) == (
-        "1 of 3 runs were made by other code (coin/metrics.py changed since); --again computes anew"
+        "1 of 3 runs was made by other code (coin/metrics.py changed since); --again computes anew"
     )
+
+
+def test_verify_and_plot_say_how_many_runs_other_code_made(cli, editable):
+    cli("coin", "toss", "--seed", 1)
+    editable("toss.py", "\nTHETA = 1.0\n")
+    cli("coin", "toss", "--seed", 2)
+    said = "1 of 2 runs was made by other code (coin/toss.py changed since); --again computes anew"
+    assert said in " ".join(cli("verify", "coin", "toss").stdout.split())
+    assert f"coin toss: {said}" in cli("plot", "coin", "toss").stderr
 
 
 def test_what_was_imported_is_in_the_manifest(cli):

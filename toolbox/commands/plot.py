@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from toolbox.commands import render
+from toolbox.core import code
 from toolbox.core import manifest as manifests
 from toolbox.core.errors import UsageError
 from toolbox.core.figure import FigureSpec
@@ -78,6 +79,8 @@ def plot_study(
         raise UsageError(f"--figure {figure}: {study} declares {', '.join(sorted(figures))}")
     for _, name, spec in selected(study, command):
         for chosen in _choose(pools_of(out, study, name), pool):
+            if other := code.other_code(study, [run.manifest for run in chosen.runs]):
+                print(f"{study} {name}: {other}", file=sys.stderr)
             for key, declared in spec.figures.items():
                 if figure in (None, key):
                     provenance = {

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from toolbox.core import claims, text
+from toolbox.core import claims, code, text
 from toolbox.core.errors import UsageError
 from toolbox.core.pools import Pool, choose, pools_of
 from toolbox.core.show import draw, verdict_table
@@ -86,6 +86,8 @@ def _heading(pool: Pool, others: list[Pool], shown: int) -> str:
     count = f"{len(pool.runs)} run{'s' if len(pool.runs) > 1 else ''}"
     versions = sorted({str(run.manifest["toolbox"]) for run in pool.runs})
     mixed = f", made by toolbox {' and '.join(versions)}" if len(versions) > 1 else ""
+    if other := code.other_code(pool.study, [run.manifest for run in pool.runs]):
+        mixed += f"; {other}"
     diverged = len(pool.evidence.diverged)
     lost = f", {diverged} replicate{'s' if diverged > 1 else ''} diverged" if diverged else ""
     differing = [

@@ -79,8 +79,9 @@ def other_code(study: str, manifests: Iterable[Mapping[str, Any]]) -> str:
     if not other:
         return ""
     names = sorted({name for each in other for name in each})
-    of = f"{len(other)} of {len(found)} runs were" if len(found) > 1 else "this run was"
-    return f"{of} made by other code ({shown(names)} changed since); --again computes anew"
+    of = "this run" if len(found) == 1 else f"{len(other)} of {len(found)} runs"
+    verb = "were" if len(other) > 1 else "was"
+    return f"{of} {verb} made by other code ({shown(names)} changed since); --again computes anew"
 
 
 def _sources(study: str) -> dict[str, Path]:
