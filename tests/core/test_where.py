@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolbox.core.errors import UsageError
-from toolbox.core.where import MAX_LENGTH, compile_where, unknown_column
+from toolbox.core.expression import MAX_LENGTH
+from toolbox.core.where import compile_where, unknown
 
 FRAME = pd.DataFrame(
     {
@@ -29,17 +30,15 @@ def kept(text, frame=FRAME):
     ("text", "rows"),
     [
         ("T >= 10 and loss < 1", [0, 0, 1, 0]),
-        ("T >= 10 & loss < 1", [0, 0, 1, 0]),
-        ("T == 1 | optimizer == 'sgd'", [1, 1, 0, 0]),
+        ("T == 1 or optimizer == 'sgd'", [1, 1, 0, 0]),
         ("not escaped", [0, 1, 0, 1]),
-        ("~(T > 10)", [1, 1, 0, 0]),
+        ("not (T > 10)", [1, 1, 0, 0]),
         ("1 < T <= 100", [0, 1, 1, 0]),
         ("optimizer in ['adam', 'sgd']", [1, 1, 0, 0]),
-        ("optimizer not in ('adam',)", [0, 1, 1, 1]),
+        ("optimizer not in ['adam']", [0, 1, 1, 1]),
         ("optimizer != 'adam'", [0, 1, 1, 1]),
         ("`learning rate` * 10 > 2.5", [0, 0, 1, 1]),
         ("loss == loss", [1, 0, 1, 1]),
-        ("T % 100 == 0", [0, 0, 1, 1]),
         ("T == 10**2", [0, 0, 1, 0]),
         ("-T < -10", [0, 0, 1, 1]),
         ("escaped == True", [1, 0, 1, 0]),
@@ -80,7 +79,7 @@ comparison = st.tuples(
 condition = st.recursive(
     comparison,
     lambda inner: (
-        st.tuples(inner, st.sampled_from(["and", "or", "&", "|"]), inner).map(
+        st.tuples(inner, st.sampled_from(["and", "or"]), inner).map(
             lambda t: f"({t[0]}) {t[1]} ({t[2]})"
         )
         | inner.map(lambda text: f"not ({text})")
@@ -140,6 +139,12 @@ def test_agrees_with_pandas_query(text, seed):
         "T > 1j",
         "T == 99999999999999999999",
         "T ^ 2 > 1",
+        "T % 2 == 0",
+        "T // 2 == 0",
+        "'%s' % T == 'a'",
+        "T in (1, 2)",
+        "T in {1, 2}",
+        "+T > 1",
         "*T",
         "await T",
     ],
@@ -155,6 +160,9 @@ def test_names_what_is_refused():
         compile_where("T > 1 and open('x')")
     with pytest.raises(UsageError, match="compare with `==`"):
         compile_where("T = 1")
+    for text, word in (("T > 1 & T < 9", "and"), ("(T > 1) | (T < 0)", "or"), ("~(T > 1)", "not")):
+        with pytest.raises(UsageError, match=f"write `{word}`"):
+            compile_where(text)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +175,6 @@ def test_names_what_is_refused():
         ("T == 'adam'", "number does not compare with a text"),
         ("T in ['adam']", "never the text"),
         ("optimizer * 1000000000 == 'a'", "arithmetic"),
-        ("'%s' % T == 'a'", "arithmetic"),
         ("T > 1 / 0", "division by zero"),
         ("T < 9**9**9", "too large"),
         ("T < (-8) ** 0.5", "cannot be computed"),
@@ -182,7 +189,7 @@ def test_says_why_it_cannot_be_computed(text, said):
 def test_unknown_name_lists_columns_and_the_nearest():
     with pytest.raises(UsageError, match="No column 'optimiser'; did you mean 'optimizer'"):
         kept("optimiser == 'adam'")
-    assert unknown_column("t", ["T", "x"]).endswith("; did you mean 'T'? (there are T, x)")
+    assert unknown("t", ["T", "x"]).endswith("; did you mean 'T'? (there are T, x)")
 
 
 @pytest.mark.parametrize("text", ["-" * 900 + "T > 1", "(" * 300 + "T" + ")" * 300 + " > 1"])
@@ -204,7 +211,7 @@ def test_claim_scale_on_parameters():
     assert where.test({"T": 10_000, "optimizer": "gd"}) is True
     assert where.test({"T": 9_999, "optimizer": "gd"}) is False
     assert where.test({"T": 10_000, "optimizer": None}) is False
-    with pytest.raises(UsageError, match="No column 'optimizer'"):
+    with pytest.raises(UsageError, match="No parameter 'optimizer'"):
         where.test({"T": 1})
 
 

@@ -1,337 +1,65 @@
 """A row filter that cannot run code: `optimizer == 'adam' and T >= 1e4`.
 
-The text is parsed by `ast`, every node is held to a short list, and the tree is then walked by
-hand; nothing is ever given to `eval`. The same filter serves a table (`Where.mask`) and one set of
-parameters (`Where.test`).
-
-What a filter may hold: column names (in `backticks` when they are no Python name), numbers, 'text',
-True, False, `and or not` (or `& | ~`, where `&` and `|` bind like the words, as in `pandas.query`),
-`== != < <= > >=` also chained, `in [..]`, `not in [..]`, and `+ - * / // % **` on numbers.
-A missing value passes no comparison but `!=`.
+The same filter serves a table (`Where.mask`) and one set of parameters (`Where.test`). Its grammar
+is that of `toolbox.core.expression`.
 """
 
-import ast
-import operator
-import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from toolbox.core.errors import UsageError
+from toolbox.core.expression import Expression, compile_expression
 from toolbox.core.suggest import did_you_mean
-
-MAX_LENGTH = 1000
-MAX_DEPTH = 40  # far beyond any filter a person writes, far below Python's recursion limit
-MAX_INTEGER = 2**63 - 1  # what a column of integers can hold
-
-_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-}
-_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: lambda a, b: _power(a, b),
-}
 
 
 @dataclass(frozen=True)
 class Where:
-    """A checked filter: `text` as written, `names` the columns it reads, in order of appearance."""
+    """A checked filter."""
 
-    text: str
-    names: tuple[str, ...]
-    _tree: ast.expr
-    _columns: Mapping[str, str]  # identifier in the tree -> column name
+    expression: Expression
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns or parameters that it reads, in order of appearance."""
+        return self.expression.names
 
     def mask(self, frame: Any) -> Any:
         """Rows of the pandas `frame` that pass: a boolean Series on the frame's index.
 
-        Raises UsageError for a name that is no column and for kinds that do not compare
+        Errors: `UsageError` for a name that is no column and for kinds that do not compare
         (number with text).
         """
-        return self._evaluate(dict.fromkeys(frame.columns), frame.__getitem__)
+        self._known(frame.columns, "column")
+        return self.expression.condition(frame.__getitem__)
 
     def test(self, values: Mapping[str, Any]) -> bool:
-        """Whether one row or parameter set passes. Raises UsageError like `mask`."""
-        return bool(self._evaluate(values, values.__getitem__))
+        """Whether one set of parameters passes. Errors: `UsageError` like `mask`."""
+        self._known(values, "parameter")
+        return bool(self.expression.condition(values.__getitem__))
 
-    def _evaluate(self, available: Mapping[str, Any], get: Callable[[str], Any]) -> Any:
+    def _known(self, available: Iterable[object], kind: str) -> None:
+        known = set(available)
         for name in self.names:
-            if name not in available:
-                raise UsageError(f"{unknown_column(name, available)}, in the filter {self.text!r}")
-        walker = _Walker(self.text, {key: get(name) for key, name in self._columns.items()})
-        try:
-            return walker.condition(self._tree)
-        except OverflowError:
-            raise UsageError(
-                f"The filter {self.text!r} cannot be computed: a number in it is too large."
-            ) from None
-        except (TypeError, ValueError, ZeroDivisionError) as error:
-            why = str(error)
-            for key, name in self._columns.items():
-                why = why if key == name else why.replace(key, f"`{name}`")
-            raise UsageError(f"The filter {self.text!r} cannot be computed: {why}.") from None
+            if name not in known:
+                said = unknown(name, available, kind)
+                raise UsageError(f"{said}; it stands in the filter {self.expression.text!r}")
 
 
 def compile_where(text: str) -> Where:
     """Check a filter and make it ready to use.
 
-    Raises UsageError with one sentence that names what is refused.
+    Errors: `UsageError`, one sentence that names what is refused.
     """
-    if len(text) > MAX_LENGTH:
-        raise UsageError(f"A filter may have {MAX_LENGTH} characters; this one has {len(text)}.")
-    source, quoted = _to_python(text.strip())
-    try:
-        with warnings.catch_warnings():  # `1 is 1` and odd escapes warn while they are parsed
-            warnings.simplefilter("ignore")
-            tree = ast.parse(source, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        hint = " (compare with `==`)" if _has_single_equals(source) else ""
-        raise UsageError(
-            f"The filter {text!r} is no expression{hint}; "
-            "write it like \"loss < 1 and optimizer == 'adam'\"."
-        ) from None
-    columns: dict[str, str] = {}
-    _Checker(text, source, quoted, columns).check(tree)
-    if not columns:
+    example = "\"loss < 1 and optimizer == 'adam'\""
+    expression = compile_expression(text, "filter", example)
+    if not expression.names:
         raise UsageError(f"The filter {text!r} names no column, so it keeps all rows or none.")
-    return Where(text, tuple(dict.fromkeys(columns.values())), tree, columns)
+    return Where(expression)
 
 
-def unknown_column(name: str, available: Iterable[object]) -> str:
-    """What to say of a column that is not there: the nearest one that is, and all that are."""
+def unknown(name: str, available: Iterable[object], kind: str = "column") -> str:
+    """What to say of a name that is not there: the nearest one that is, and all that are."""
     names = [str(each) for each in available]
     there = ", ".join(names) or "none"
-    return f"No column {name!r}{did_you_mean(name, names)} (there are {there})"
-
-
-def _to_python(text: str) -> tuple[str, dict[str, str]]:
-    """Outside of string literals: `&` and `|` become words, backticked names become identifiers."""
-    out: list[str] = []
-    quoted: dict[str, str] = {}
-    stem = "q"
-    while stem in text:  # a stem that no name of the filter can contain
-        stem += "q"
-    at = 0
-    while at < len(text):
-        char = text[at]
-        if char in "'\"":
-            end = at + 1
-            while end < len(text) and text[end] != char:
-                end += 2 if text[end] == "\\" else 1
-            out.append(text[at : end + 1])
-            at = end
-        elif char == "`":
-            end = text.find("`", at + 1)
-            if end <= at + 1:
-                raise UsageError(f"The filter {text!r} has a backtick that opens no name.")
-            key = f"{stem}{len(quoted)}"
-            quoted[key] = text[at + 1 : end]
-            out.append(key)
-            at = end
-        else:
-            out.append({"&": " and ", "|": " or "}.get(char, char))
-        at += 1
-    return "".join(out), quoted
-
-
-def _has_single_equals(source: str) -> bool:
-    bare = source
-    for pair in ("==", "!=", "<=", ">="):
-        bare = bare.replace(pair, "")
-    return "=" in bare
-
-
-class _Checker:
-    """Holds every node of the tree to the grammar; collects the columns."""
-
-    def __init__(
-        self, text: str, source: str, quoted: dict[str, str], columns: dict[str, str]
-    ) -> None:
-        self.text, self.source, self.quoted, self.columns = text, source, quoted, columns
-
-    def refuse(self, node: ast.expr, why: str) -> UsageError:
-        part = ast.get_source_segment(self.source, node) or ""
-        for key, name in self.quoted.items():
-            part = part.replace(key, f"`{name}`")
-        return UsageError(f"The filter {self.text!r} may not hold {part!r}: {why}.")
-
-    def check(self, node: ast.expr, depth: int = 0) -> None:
-        if depth > MAX_DEPTH:
-            raise UsageError(
-                f"The filter {self.text[:40]!r}... is nested deeper than {MAX_DEPTH} levels."
-            )
-        children: list[ast.expr] = []
-        match node:
-            case ast.Constant(value=value):
-                self.constant(node, value)
-            case ast.Name(id=name):
-                column = self.quoted.get(name, name)
-                if column.startswith("__"):
-                    raise self.refuse(node, "names with two leading underscores are closed")
-                self.columns[name] = column
-            case ast.BoolOp(values=values):
-                children = values
-            case ast.UnaryOp(operand=operand):
-                children = [operand]
-            case ast.BinOp(op=sign, left=left, right=right) if type(sign) in _ARITHMETIC:
-                children = [left, right]
-            case ast.Compare(left=left, ops=ops, comparators=comparators):
-                children = [left]
-                for op, right in zip(ops, comparators, strict=True):
-                    if isinstance(op, ast.In | ast.NotIn):
-                        children += self.members(right)
-                    elif type(op) in _COMPARE:
-                        children.append(right)
-                    else:
-                        raise self.refuse(node, "`is` compares objects, use `==`")
-            case _:
-                kind = type(node).__name__
-                raise self.refuse(
-                    node, f"only names, values, comparisons and arithmetic are allowed, no {kind}"
-                )
-        for child in children:
-            self.check(child, depth + 1)
-
-    def constant(self, node: ast.expr, value: object) -> None:
-        if value is None:
-            raise self.refuse(node, "to keep the rows that have a value of x write `x == x`")
-        if not isinstance(value, bool | int | float | str):
-            raise self.refuse(node, "a value is a number, a text, True or False")
-        if isinstance(value, int) and value > MAX_INTEGER:
-            raise self.refuse(node, "an integer of this size does not fit a column")
-
-    def members(self, node: ast.expr) -> list[ast.expr]:
-        if not isinstance(node, ast.List | ast.Tuple | ast.Set):
-            raise self.refuse(node, "the right side of `in` is a list of values such as [1, 2]")
-        for each in node.elts:
-            inner = each.operand if isinstance(each, ast.UnaryOp) else each
-            if not isinstance(inner, ast.Constant):
-                raise self.refuse(each, "a list holds values only")
-        return node.elts
-
-
-class _Walker:
-    """Computes a checked tree; `values` holds columns (pandas Series) or single values."""
-
-    def __init__(self, text: str, values: Mapping[str, Any]) -> None:
-        self.text, self.values = text, values
-
-    def condition(self, node: ast.expr) -> Any:
-        """A truth value per row; refuses a number or a text where a condition must stand."""
-        value = self.value(node)
-        if _kind(value) != "truth":
-            raise TypeError(
-                f"{ast.unparse(node)} is a {_kind(value)}, where a condition was expected"
-            )
-        if _is_column(value):
-            return value.fillna(False).astype(bool)
-        return bool(value)
-
-    def value(self, node: ast.expr) -> Any:
-        match node:
-            case ast.Constant(value=value):
-                return value
-            case ast.Name(id=name):
-                return self.values[name]
-            case ast.BoolOp(op=joint, values=parts):
-                join = operator.and_ if isinstance(joint, ast.And) else operator.or_
-                result = self.condition(parts[0])
-                for part in parts[1:]:
-                    result = join(result, self.condition(part))
-                return result
-            case ast.UnaryOp(op=ast.Not() | ast.Invert(), operand=operand):
-                inner = self.condition(operand)
-                return ~inner if _is_column(inner) else not inner
-            case ast.UnaryOp(op=sign, operand=operand):
-                number = _number(self.value(operand))
-                return -number if isinstance(sign, ast.USub) else number
-            case ast.BinOp(op=arith, left=left, right=right):
-                return _ARITHMETIC[type(arith)](
-                    _number(self.value(left)), _number(self.value(right))
-                )
-            case ast.Compare(left=left, ops=ops, comparators=comparators):
-                first, result = self.value(left), None
-                for op, other in zip(ops, comparators, strict=True):
-                    if isinstance(op, ast.In | ast.NotIn):
-                        assert isinstance(other, ast.List | ast.Tuple | ast.Set)
-                        second: Any = [self.value(each) for each in other.elts]
-                        passed = _within(first, second, isinstance(op, ast.NotIn))
-                    else:
-                        second = self.value(other)
-                        passed = _compare(op, first, second)
-                    result = passed if result is None else result & passed
-                    first = second
-                return result
-        raise TypeError(
-            f"{type(node).__name__} is not part of a filter"
-        )  # the checker let none through
-
-
-def _is_column(value: Any) -> bool:
-    return hasattr(value, "dtype") and hasattr(value, "isin")
-
-
-def _kind(value: Any) -> str:
-    """`truth`, `number`, `text`, `missing` or `mixture`, of one value or of a whole column."""
-    if not _is_column(value):
-        if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
-            return "truth"
-        if value is None or isinstance(value, str):
-            return "missing" if value is None else "text"
-        return (
-            "number" if isinstance(value, int | float) or hasattr(value, "__float__") else "mixture"
-        )
-    if value.dtype.kind == "b":
-        return "truth"
-    if value.dtype.kind in "iuf":
-        return "number"
-    kinds = {_kind(each) for each in value.dropna().unique()}
-    return kinds.pop() if len(kinds) == 1 else ("mixture" if kinds else "missing")
-
-
-def _number(value: Any) -> Any:
-    if _kind(value) not in ("number", "truth"):
-        raise TypeError(f"arithmetic needs numbers, not a {_kind(value)}")
-    return value
-
-
-def _power(base: Any, exponent: Any) -> Any:
-    """In floating point: 9**9**9 overflows at once, where integers would compute for hours."""
-    sides = (v.astype(float) if _is_column(v) else float(v) for v in (base, exponent))
-    result = operator.pow(*sides)
-    if isinstance(result, complex):
-        raise ValueError("a fractional power of a negative number")
-    return result
-
-
-def _compare(op: ast.cmpop, a: Any, b: Any) -> Any:
-    kinds = {_kind(a), _kind(b)}
-    if kinds in ({"number", "text"}, {"truth", "text"}):
-        # pandas answers False on every row here, and an empty figure explains nothing.
-        raise TypeError(f"a {_kind(a)} does not compare with a {_kind(b)}")
-    if "missing" in kinds and not (_is_column(a) or _is_column(b)):
-        return isinstance(op, ast.NotEq)
-    result = _COMPARE[type(op)](a, b)
-    if not _is_column(result):
-        return bool(result)
-    return result.fillna(isinstance(op, ast.NotEq)).astype(bool)
-
-
-def _within(value: Any, members: list[Any], negate: bool) -> Any:
-    for each in members:
-        if {_kind(value), _kind(each)} in ({"number", "text"}, {"truth", "text"}):
-            raise TypeError(f"a {_kind(value)} is never the {_kind(each)} {each!r}")
-    if _is_column(value):
-        inside = value.isin(members)
-        return ~inside if negate else inside
-    return (value in members) != negate
+    return f"No {kind} {name!r}{did_you_mean(name, names)} (there are {there})"

@@ -14,7 +14,7 @@ import pandas as pd
 
 from toolbox.core.errors import UsageError
 from toolbox.core.figure import REPLICATE, FigureSpec
-from toolbox.core.where import compile_where, unknown_column
+from toolbox.core.where import compile_where, unknown
 
 from .repeats import average_repeats, entry
 from .statistics import ENOUGH, Array, align, ends, estimate
@@ -110,7 +110,7 @@ def arrange(frame: pd.DataFrame, spec: FigureSpec, columns: Mapping[str, Any]) -
     """Choose rows, name the labels, split into panels and take the statistics."""
     for name in spec.columns:
         if name not in frame.columns:
-            raise UsageError(unknown_column(name, frame.columns))
+            raise UsageError(unknown(name, frame.columns))
     notes: list[str] = []
     frame = frame.reset_index(drop=True)  # tables pooled by concat repeat their index
     order = [key_of(label) for label in spec.order]
