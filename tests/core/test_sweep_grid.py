@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from toolbox.core.errors import UsageError
 from toolbox.core.params import Param, run_id
 from toolbox.core.sweep.axes import values_of
-from toolbox.core.sweep.grid import cell_seed, load_sweep
+from toolbox.core.sweep.grid import load_sweep
+from toolbox.core.sweep.seeds import cell_seed
 from toolbox.core.sweep.state import states
 
 INT, FLOAT = Param("n", int, 1, ""), Param("x", float, 1.0, "")
@@ -69,6 +70,9 @@ def test_a_logspace_of_integers_rounds_and_refuses_what_collapses():
     "written",
     [
         3, "3", None, [], [1, 1], [1, "1"], [1, "two"], [True], {}, {"linspace": {}},
+        {"geomspace": {}},
+        {"linspace": {"from": 0, "to": 1}}, {"linspace": {"from": 0, "to": 10, "num": 1}},
+        {"linspace": {"from": 0, "to": 3, "num": 9}}, {"linspace": {"from": 5, "to": 5, "num": 2}},
         {"range": [1, 2, 3]}, {"range": {"from": 1, "to": 2}},
         {"range": {"from": 1, "to": 2, "step": 0}}, {"range": {"from": 1, "to": 2, "step": -1}},
         {"range": {"from": 0, "to": 1e9, "step": 1}}, {"range": {"from": 1, "to": "b", "step": 1}},
@@ -80,11 +84,83 @@ def test_a_logspace_of_integers_rounds_and_refuses_what_collapses():
     ],
 )  # fmt: skip
 def test_what_is_no_axis_is_refused(written):
-    with pytest.raises(ValueError, match=r"expected|range|logspace|needs"):
+    with pytest.raises(ValueError, match=r"expected|range|linspace|logspace|needs"):
         values_of(INT, written)
 
 
+def test_a_linspace_keeps_its_ends_and_is_what_one_would_type():
+    def space(param, low, high, num):
+        return values_of(param, {"linspace": {"from": low, "to": high, "num": num}})
+
+    assert space(FLOAT, 0, 1, 6) == [0, 0.2, 0.4, 0.6, 0.8, 1]
+    assert space(FLOAT, -0.3, 0.3, 5) == [-0.3, -0.15, 0, 0.15, 0.3]
+    assert space(FLOAT, 1, 0, 3) == [1, 0.5, 0]
+    assert space(INT, 1, 10, 4) == [1, 4, 7, 10]
+    assert space(INT, 0, 10, 4) == [0, 3, 7, 10]
+
+
+@given(st.floats(-1e3, 1e3), st.floats(0.01, 1e6), st.integers(2, 40))
+def test_a_linspace_has_equal_differences(low, length, num):
+    values = values_of(FLOAT, {"linspace": {"from": low, "to": low + length, "num": num}})
+    assert (len(values), values[0], values[-1]) == (num, low, low + length)
+    for k, value in enumerate(values):
+        expected = low + length * k / (num - 1)
+        assert value == pytest.approx(expected, rel=1e-9, abs=1e-9 * (abs(low) + length))
+
+
 # ------------------------------------------------------------------------------------------ grid
+
+
+EXCLUDING = "command: coin train\naxes: {steps: [10, 20, 30], lr: [0.1, 0.2]}\nseed: 3\nexclude: "
+
+
+def test_excluded_cells_are_left_out_and_the_others_stay_what_they_were(load):
+    every = load(EXCLUDING.partition("exclude")[0])
+    sweep = load(EXCLUDING + "[steps > 20 and lr > 0.1, 'steps * lr == 1']\n")
+    left = [(c.params["steps"], c.params["lr"]) for c in sweep.cells]
+    assert left == [(10, 0.2), (20, 0.1), (20, 0.2), (30, 0.1)]
+    assert sweep.excluded == 2
+    assert [cell.index for cell in sweep.cells] == [0, 1, 2, 3]
+    assert {cell.id for cell in sweep.cells} < {cell.id for cell in every.cells}
+    # Also by a parameter that is no axis.
+    assert load(EXCLUDING + "optimizer != 'adam'").excluded == 0
+
+
+def test_memory_and_time_are_formulas_of_each_cell_s_parameters(load):
+    sweep = load(
+        EXCLUDING + "steps == 20\nmemory: 100 + steps ** 2 / 7\ntime: 2 * (lr < 0.2) + 1\n"
+    )
+    assert [sweep.megabytes(cell) for cell in sweep.cells] == [115, 115, 229, 229]
+    assert [sweep.minutes(cell) for cell in sweep.cells] == [3, 1, 3, 1]
+    assert load(EXCLUDING + "steps == 20\nmemory: 500").megabytes(sweep.cells[0]) == 500
+    plain = load(EXCLUDING + "steps == 20")
+    assert plain.megabytes(plain.cells[0]) is plain.minutes(plain.cells[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "exclude: stepps > 10",
+            "grid.yaml:4: exclude: No parameter 'stepps'; did you mean 'steps'",
+        ),
+        ("exclude: 3", "grid.yaml:4: exclude: expected a filter"),
+        ("exclude: steps", "exclude: The filter 'steps' cannot be computed"),
+        ("exclude: steps == 'a'", "a number does not compare with a text"),
+        ("exclude: steps > 1", "exclude: leaves out all 6 cells"),
+        ("memory: 100 * step", "grid.yaml:4: memory: No parameter 'step'; did you mean 'steps'"),
+        ("memory: [1]", "memory: expected a number or a formula"),
+        ("memory: 20 - steps", "memory: The formula '20 - steps' is 0 at steps = 20"),
+        ("memory: 4G", "memory: The formula '4G' is no expression"),
+        ("time: 0", "time: The formula '0' is 0, where"),
+        ("time: __import__('os')", "may not hold"),
+    ],
+)
+def test_what_is_no_filter_and_no_formula_names_its_line(load, line, said):
+    text = "command: coin train\naxes: {steps: [10, 20, 30], lr: [0.1, 0.2]}\nseed: 3\n"
+    with pytest.raises(UsageError) as caught:
+        load(text + line)
+    assert said in str(caught.value)
 
 
 def test_the_grid_is_the_product_and_the_last_axis_is_fastest(load):

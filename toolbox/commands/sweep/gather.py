@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from toolbox.core.store import RunRecord
-    from toolbox.core.sweep.grid import Cell, Sweep
+    from toolbox.core.sweep.cells import Cell, Sweep
 
 _SHOWN = 10
 _ENDINGS = (".csv", ".parquet")

@@ -11,7 +11,7 @@ import typer
 from toolbox.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from toolbox.core.sweep.grid import Sweep
+    from toolbox.core.sweep.cells import Sweep
 
 File = Annotated[Path, typer.Argument(help="A sweep file.", metavar="FILE.yaml")]
 Out = Annotated[

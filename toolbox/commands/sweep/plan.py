@@ -42,20 +42,29 @@ def command(
                 "path": str(out / sweep.study / sweep.command / one.cell.id),
                 "params": one.cell.params,
                 "state": one.state,
+                "memory_mb": sweep.megabytes(one.cell),
+                "minutes": sweep.minutes(one.cell),
             }
             for one in found
         ]
         print(json.dumps({"study": sweep.study, "command": sweep.command, "cells": cells}))
         return
+    costs = {
+        "MB": sweep.megabytes if sweep.memory else None,
+        "minutes": sweep.minutes if sweep.time else None,
+    }
+    shown = {name: cost for name, cost in costs.items() if cost}
     rows = [
         (
             str(one.cell.index),
             one.cell.id,
             sweep.label(one.cell),
             str(one.cell.params["seed"]),
+            *(str(cost(one.cell)) for cost in shown.values()),
             one.state,
         )
         for one in found
     ]
-    print(draw(("cell", "run", "differs in", "seed", "state"), rows, sys.stdout))
-    print(f"{sweep.study} {sweep.command}: {len(found)} cells, {counted(found)}")
+    print(draw(("cell", "run", "differs in", "seed", *shown, "state"), rows, sys.stdout))
+    left_out = f" ({sweep.excluded} left out by `exclude`)" if sweep.excluded else ""
+    print(f"{sweep.study} {sweep.command}: {len(found)} cells{left_out}, {counted(found)}")

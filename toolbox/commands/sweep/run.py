@@ -17,7 +17,7 @@ from toolbox.core.errors import UsageError
 
 if TYPE_CHECKING:
     from toolbox.core.execute import Request
-    from toolbox.core.sweep.grid import Sweep
+    from toolbox.core.sweep.cells import Sweep
     from toolbox.core.sweep.state import CellState
 
 

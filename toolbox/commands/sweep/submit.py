@@ -35,7 +35,7 @@ from toolbox.core import machine
 from toolbox.core.errors import ToolboxError, UsageError
 
 if TYPE_CHECKING:
-    from toolbox.core.sweep.grid import Sweep
+    from toolbox.core.sweep.cells import Sweep
 
 
 def command(

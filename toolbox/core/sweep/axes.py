@@ -1,4 +1,4 @@
-"""The values along one axis of a sweep: a list, a `range` or a `logspace`."""
+"""The values along one axis of a sweep: a list, a `range`, a `linspace` or a `logspace`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from typing import Any
 from toolbox.core.params import Param
 
 MAX_VALUES = 100_000
-_FORMS = {"range": ("from", "to", "step"), "logspace": ("from", "to", "num")}
+_FORMS = {
+    "range": ("from", "to", "step"),
+    "linspace": ("from", "to", "num"),
+    "logspace": ("from", "to", "num"),
+}
 FORMS = (
-    "a list, {range: {from: 1, to: 9, step: 2}} or {logspace: {from: 1e-3, to: 1, num: 7}}, "
-    "ends included"
+    "a list, {range: {from: 1, to: 9, step: 2}}, {linspace: {from: 0, to: 1, num: 5}} or "
+    "{logspace: {from: 1e-3, to: 1, num: 7}}, ends included"
 )
 
 
@@ -54,7 +58,7 @@ def _progression(param: Param, written: dict[str, Any]) -> Sequence[float | int]
             raise ValueError(f"{form}: {key}: expected a finite number, got {body[key]!r}")
     if form == "range":
         return _range(*(Decimal(repr(body[key])) for key in keys))
-    return _logspace(param, *(body[key] for key in keys))
+    return _spaced(form, param, *(body[key] for key in keys))
 
 
 def _range(start: Decimal, stop: Decimal, step: Decimal) -> list[int | float]:
@@ -71,22 +75,30 @@ def _range(start: Decimal, stop: Decimal, step: Decimal) -> list[int | float]:
     return [int(value) if value == int(value) else float(value) for value in values]
 
 
-def _logspace(param: Param, low: float, high: float, num: Any) -> list[float | int]:
-    """`num` values in geometric progression, rounded to 12 digits so that they can be typed;
-    for an integer parameter to the next integer. The ends are exact.
+def _spaced(form: str, param: Param, low: float, high: float, num: Any) -> list[float | int]:
+    """`num` values at equal differences (linspace) or ratios (logspace), rounded to 12 digits so
+    that they can be typed; for an integer parameter to the next integer. The ends are exact.
     """
-    if low <= 0 or high <= 0:
+    if form == "logspace" and (low <= 0 or high <= 0):
         raise ValueError(f"logspace: from and to must be > 0, got {low:g} and {high:g}")
     if num != int(num) or not 2 <= num <= MAX_VALUES:
-        raise ValueError(f"logspace: num: expected an integer from 2 to {MAX_VALUES}, got {num}")
+        raise ValueError(f"{form}: num: expected an integer from 2 to {MAX_VALUES}, got {num}")
     last = int(num) - 1
-    inner = [low * (high / low) ** (k / last) for k in range(1, last)]
+    if form == "logspace":
+        inner = [low * (high / low) ** (k / last) for k in range(1, last)]
+    else:
+        inner = [low + (high - low) * (k / last) for k in range(1, last)]
     if param.kind is int:
         values: list[float | int] = [low, *(round(value) for value in inner), high]
         if len(set(values)) < len(values):
             raise ValueError(
-                f"logspace: {last + 1} values between {low:g} and {high:g} round to only "
+                f"{form}: {last + 1} values between {low:g} and {high:g} round to only "
                 f"{len(set(values))} integers; lower num"
             )
         return values
-    return [low, *(float(f"{value:.12g}") for value in inner), high]
+    return [low, *(_typed(value, max(abs(low), abs(high))) for value in inner), high]
+
+
+def _typed(value: float, size: float) -> float:
+    """Rounded to 12 digits; what is nothing but rounding beside `size` is 0."""
+    return 0.0 if abs(value) < 1e-14 * size else float(f"{value:.12g}")

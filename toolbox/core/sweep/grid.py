@@ -6,9 +6,12 @@
     axes:                      # the grid is their product, the last axis fastest
       lr: {logspace: {from: 1e-3, to: 1, num: 7}}
       zip: {width: [64, 128], depth: [2, 4]}    # these advance together; or a list of such
+    exclude: width < depth     # cells to leave out; or a list of such filters
     repeats: 3                 # repetitions inside each run
     seeds: 5                   # runs at each point of the grid, each with a seed of its own
     seed: 0                    # root of every derived seed
+    memory: 200 + 4e-6 * d**3  # of a cell, in MB, for `sweep script` and `sweep submit`
+    time: 5 + T / 1000         # of a cell, in minutes, likewise
 
 A cell is what `toolbox STUDY COMMAND --preset P --flag value ...` would run: the same parsing, the
 same run id, the same folder. The environment is not read: a file means one thing everywhere.
@@ -16,10 +19,9 @@ same run id, the same folder. The environment is not read: a file means one thin
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,80 +29,33 @@ from toolbox.core import strict_yaml
 from toolbox.core.cli import contents_of
 from toolbox.core.command import Command
 from toolbox.core.errors import UsageError
-from toolbox.core.execute import Request
+from toolbox.core.formula import Formula, compile_formula
 from toolbox.core.options import SHARED_PARAMS
-from toolbox.core.params import Param, canonical_json, run_id
+from toolbox.core.params import Param, run_id
 from toolbox.core.presets import preset_values
-from toolbox.core.spec import CommandSpec, load_command
+from toolbox.core.spec import load_command
 from toolbox.core.studies import registered
 from toolbox.core.suggest import did_you_mean
 from toolbox.core.sweep.axes import MAX_VALUES, values_of
+from toolbox.core.sweep.cells import Cell, Sweep
+from toolbox.core.sweep.seeds import cell_seed
+from toolbox.core.where import Where, compile_where, unknown
 
-KEYS = ("command", "preset", "fixed", "axes", "repeats", "seeds", "seed")
+KEYS = (
+    "command",
+    "preset",
+    "fixed",
+    "axes",
+    "exclude",
+    "repeats",
+    "seeds",
+    "seed",
+    "memory",
+    "time",
+)
 _SEEDS = Param("seeds", int, 1, "")
-_MAX_SEED = 10**15
 
 Point = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of the sweep."""
-
-    index: int
-    id: str
-    params: dict[str, Any]
-    """Every parameter that changes numbers, `seed` and `repeats` included."""
-    origins: dict[str, str]
-    point: dict[str, Any]
-    """Its place on the axes: what makes it differ from its siblings."""
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """A sweep file, resolved: every cell with its run id."""
-
-    file: Path
-    study: str
-    command: str
-    preset: str
-    spec: CommandSpec
-    defined: Command
-    """The command's experiment: (run, **parameters)."""
-    signature: dict[str, Param]
-    cells: tuple[Cell, ...]
-
-    @property
-    def name(self) -> str:
-        """The file's name without its ending, to name jobs by."""
-        return self.file.stem
-
-    def label(self, cell: Cell) -> str:
-        """`T=100 c=1.27`: the cell's place, as it would be typed."""
-        return " ".join(f"{name}={self.text(name, v)}" for name, v in cell.point.items()) or "-"
-
-    def text(self, name: str, value: Any) -> str:
-        """A parameter's value as it would be typed."""
-        return self.signature[name].text(value)
-
-    def request(
-        self, cell: Cell, out: Path, device: str, threads: int | None, scratch: Path | None
-    ) -> Request:
-        """The cell as a command line's request."""
-        return Request(
-            study=self.study,
-            command=self.command,
-            params=cell.params,
-            origins=cell.origins,
-            preset=self.preset,
-            out=out,
-            device=device,
-            threads=threads,
-            again=False,
-            allow_costly=False,
-            quiet=False,
-            scratch=scratch,
-        )
 
 
 def load_sweep(file: Path) -> Sweep:
@@ -145,8 +100,9 @@ class _Reader:
             self._free("repeats", "repeats", fixed, axes)
             fixed["repeats"] = self._parsed(self.mapping, "repeats", SHARED_PARAMS["repeats"])
         root, seeds = self._seeds(fixed, axes)
-        cells = tuple(self._cells(fixed, axes, root, seeds))
-        self._distinct(cells)
+        grid = tuple(self._cells(fixed, axes, root, seeds))
+        self._distinct(grid)
+        cells = self._kept(grid)
         if self.spec.deterministic:
             for cell in cells:
                 if cell.params["repeats"] > 1:
@@ -164,6 +120,9 @@ class _Reader:
             self.defined,
             self.params,
             cells,
+            excluded=len(grid) - len(cells),
+            memory=self._formula("memory", cells),
+            time=self._formula("time", cells),
         )
 
     # ------------------------------------------------------------------------- the keys
@@ -288,6 +247,46 @@ class _Reader:
                 )
                 index += 1
 
+    def _kept(self, cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
+        """The cells that no filter of `exclude` names, counted anew from 0."""
+        written = self.mapping.get("exclude", [])
+        filters = [
+            self._filter(each) for each in (written if isinstance(written, list) else [written])
+        ]
+        kept = [
+            cell
+            for cell in cells
+            if not self._at(
+                "exclude",
+                lambda: any(each.test(cell.params) for each in filters),
+            )
+        ]
+        if not kept:
+            raise self._error("exclude", f"leaves out all {len(cells)} cells")
+        return tuple(replace(cell, index=index) for index, cell in enumerate(kept))
+
+    def _filter(self, text: Any) -> Where:
+        if not isinstance(text, str):
+            raise self._error(
+                "exclude", f'expected a filter such as "width < depth", or a list, got {text!r}'
+            )
+        found: Where = self._at("exclude", lambda: compile_where(text))
+        for name in found.names:
+            if name not in self.params:
+                raise self._error("exclude", unknown(name, self.params, "parameter"))
+        return found
+
+    def _formula(self, key: str, cells: tuple[Cell, ...]) -> Formula | None:
+        """The formula of `memory` or `time`, tried on every cell."""
+        if key not in self.mapping:
+            return None
+        text = self.mapping[key]
+        if isinstance(text, bool) or not isinstance(text, str | int | float):
+            raise self._error(key, f"expected a number or a formula, got {text!r}")
+        found: Formula = self._at(key, lambda: compile_formula(str(text), self.params))
+        self._at(key, lambda: [found.value(cell.params) for cell in cells])
+        return found
+
     def _distinct(self, cells: tuple[Cell, ...]) -> None:
         seen: dict[str, int] = {}
         for cell in cells:
@@ -338,24 +337,3 @@ class _Reader:
 
     def _error(self, key: str, text: str) -> UsageError:
         return UsageError(f"{self.mapping.where(key)}: {key}: {text}")
-
-
-def cell_seed(
-    root: int, study: str, command: str, params: Mapping[str, Any], replicate: int = 0
-) -> int:
-    """The seed of a cell: 0 to 10^15, from the root seed, the cell's parameters and the number of
-    the run at this point of the grid.
-
-    SeedSequence(root, spawn_key=(replicate, the eight 32-bit words of the SHA-256 of the canonical
-    JSON of study, command and parameters without `seed` and `repeats`)). So it depends neither on
-    the cell's index, nor on which other cells the sweep has, nor on how the parameters are written;
-    and raising `repeats` or `seeds` keeps the replicates that are there.
-    """
-    import numpy as np
-
-    shared = {name: value for name, value in params.items() if name not in ("seed", "repeats")}
-    text = canonical_json({"study": study, "command": command, "params": shared})
-    digest = hashlib.sha256(text.encode()).digest()
-    words = [int.from_bytes(digest[i : i + 4], "big") for i in range(0, 32, 4)]
-    sequence = np.random.SeedSequence(root, spawn_key=(replicate, *words))
-    return int(sequence.generate_state(1, "uint64")[0]) % (_MAX_SEED + 1)

@@ -17,7 +17,7 @@ from toolbox.core import atomic, checkpoint
 from toolbox.core import manifest as manifests
 from toolbox.core.paths import RunPaths
 from toolbox.core.status import Status
-from toolbox.core.sweep.grid import Cell, Sweep
+from toolbox.core.sweep.cells import Cell, Sweep
 
 COMPLETE, DIVERGED = str(Status.COMPLETE), str(Status.DIVERGED)
 INTERRUPTED, FAILED = str(Status.INTERRUPTED), str(Status.FAILED)
