@@ -208,6 +208,34 @@ def test_a_stop_is_handed_on_to_the_cells_which_checkpoint(started, cli, file, o
     assert not list(out.glob("*/*/.tmp-*"))
 
 
+FAILING = (
+    "command: coin train\nfixed: {optimizer: sgd, pause: 0.05}\n"
+    "axes:\n  zip: {lr: [1.0e+38, 0.1, 0.2, 0.3], steps: [5, 2000, 2001, 2002]}\n"
+)
+
+
+def test_the_first_failure_stops_the_others_when_asked_to(shell, file, out):
+    result = shell("sweep", "run", file(FAILING), "--jobs", 2, "--threads", 1,
+                   "--stop-at-first-failure")  # fmt: skip
+    assert result.code == 1, result.stderr
+    assert "cell 0" in result.stderr
+    assert "--stop-at-first-failure: 1 cells at work are stopped, 2 are not begun" in result.stderr
+    # Stopped at its first boundary or before it had begun.
+    assert result.stdout in ("1 interrupted, 1 diverged, 2 missing\n", "1 diverged, 3 missing\n")
+    assert not list(out.glob("*/*/.tmp-*"))
+
+
+def test_a_limit_is_of_each_cell_and_the_next_call_goes_on(shell, file, out):
+    path = file(SLOW.replace("steps: 60", "steps: 100"))  # 5 s each
+    result = shell("sweep", "run", path, "--jobs", 2, "--threads", 1, "--limit", "2s")
+    assert (result.code, result.stdout) == (75, "2 interrupted\n"), result.stderr
+    assert shell("sweep", "run", path, "--jobs", 2, "--threads", 1).stdout == "2 complete\n"
+    alone = shell("sweep", "run", file(SLOW), "--index", 0, "--threads", 1, "--limit", "1s")
+    assert alone.code == 75
+    assert "stopped by its time limit (--limit)" in alone.stderr
+    assert shell("sweep", "run", path, "--limit", "30").code == 2
+
+
 def test_a_damaged_cell_is_made_again(cli, file):
     folder = cli("sweep", "run", file(), "--index", 0).folder
     whole = (folder / "counts.csv").read_bytes()
@@ -380,13 +408,22 @@ def test_a_percent_sign_in_the_folder_of_logs_is_none_of_slurm_s_own(cli, file, 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("90", 90), ("1:30:00", 90), ("1-00:00:00", 1440), ("2:30", 3), ("00:00:01", 1)],
+    [
+        ("90", 90),
+        ("90m", 90),
+        ("2h", 120),
+        ("90s", 2),
+        ("1:30:00", 90),
+        ("1-00:00:00", 1440),
+        ("2:30", 3),
+        ("00:00:01", 1),
+    ],
 )
 def test_time_limits(text, expected):
     assert minutes(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "0", "-5", "1h", "1:2:3:4", "::"])
+@pytest.mark.parametrize("text", ["", "0", "-5", "0h", "1 h", "h", "1:2:3:4", "::"])
 def test_what_is_no_time_limit(text):
     with pytest.raises(UsageError, match="--time"):
         minutes(text)

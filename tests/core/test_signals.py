@@ -72,3 +72,36 @@ def test_install_takes_all_three():
     signals.install()
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
         assert signal.getsignal(number) is signals._handle
+
+
+def test_a_run_ends_at_its_time_limit_and_the_same_line_goes_on(shell, out, tmp_path):
+    line = ("coin", "train", "--steps", 60, "--pause", 0.05, "--device", "cpu")
+    stopped = shell(*line, "--limit", "1s")
+    assert stopped.code == 75, stopped.stderr
+    assert "stopped by its time limit (--limit) at a step boundary" in stopped.stderr
+    (saved,) = out.glob("coin/train/*.checkpoint")
+    done = shell(*line)
+    assert "resuming from" in done.stderr
+    assert not saved.exists()
+    table = (done.folder / "curve.csv").read_bytes()
+    whole = shell(*line, "--limit", "10h", TOOLBOX_OUT=str(tmp_path / "whole"))
+    assert (whole.folder / "curve.csv").read_bytes() == table
+
+
+def test_a_limit_comes_from_the_environment_and_needs_a_unit(shell, cli):
+    line = ("coin", "train", "--steps", 200, "--pause", 0.05, "--device", "cpu")
+    assert shell(*line, TOOLBOX_LIMIT="1s").code == 75
+    refused = cli(*line, "--limit", "30")
+    assert refused.code == 2
+    assert "--limit" in refused.stderr
+    assert "expected a time above 0 such as 90s" in refused.stderr
+
+
+def test_a_run_that_ended_before_its_limit_leaves_no_stop_behind():
+    with signals.defer(), signals.limited(1e-3):
+        time.sleep(0.05)
+        assert signals.asked() == signal.SIGALRM
+    assert signals.asked() is None
+    before = signal.getsignal(signal.SIGALRM)
+    with signals.limited(None):
+        assert signal.getsignal(signal.SIGALRM) == before

@@ -81,6 +81,7 @@ def _invoke(defined: Command, values: dict[str, Any]) -> None:
         allow_costly=control["allow_costly"],
         quiet=control["quiet"],
         scratch=control["scratch"],
+        limit=control["limit"],
     )
     after = defined.after
     p = defined.values(values)

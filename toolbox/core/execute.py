@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolbox.core import atomic, claims, code, divergence, machine, provenance, scratch
+from toolbox.core import atomic, claims, code, divergence, machine, provenance, scratch, signals
 from toolbox.core import manifest as manifests
 from toolbox.core.errors import Diverged, Interrupted, TableError, ToolboxError, UsageError
 from toolbox.core.params import run_id, run_id_by_spelling
@@ -47,6 +47,8 @@ class Request:
     """Lift the guards against long times and large memory."""
     quiet: bool
     scratch: Path | None = None
+    limit: float | None = None
+    """Seconds after which the run checkpoints and ends as interrupted."""
 
     @property
     def paths(self) -> RunPaths:
@@ -143,7 +145,8 @@ def _compute(request: Request, paths: RunPaths, experiment: Experiment) -> RunRe
 
     try:
         _write_json(folder / "run.json", manifest)
-        status, message = _through(run, experiment)
+        with signals.limited(request.limit):
+            status, message = _through(run, experiment)
         manifest["tables"] = run.close_tables()
         if tables != folder:
             scratch.bring_home(tables, folder)

@@ -18,6 +18,7 @@ from toolbox.core.environment import prefix_of
 from toolbox.core.errors import UsageError
 from toolbox.core.layers import config_reader, preset_reader
 from toolbox.core.params import Param, params_of
+from toolbox.core.times import seconds_of
 
 STUDY, BUDGET, REPRODUCIBILITY, OUTPUT = "Study", "Budget", "Reproducibility", "Output"
 
@@ -40,6 +41,7 @@ CONTROLS = (
     "config",
     "device",
     "threads",
+    "limit",
     "out",
     "scratch",
     "again",
@@ -109,6 +111,7 @@ def signature_of(study: str, name: str, params: Mapping[str, Param]) -> inspect.
                 ),
             ],
         ),
+        limit_parameter(),
         out_parameter(),
         scratch_parameter(),
         *[
@@ -142,6 +145,28 @@ def _refuse_force(value: bool) -> bool:
             "--allow-costly lifts the guards against long times and large memory"
         )
     return value
+
+
+def limit_parameter() -> inspect.Parameter:
+    """`--limit TIME`, the same on every command that runs."""
+    given = typer.Option(
+        help="Time after which the run saves a checkpoint and ends with exit code 75; the same "
+        "line goes on from there. 90s, 30m, 1h30m or 1:30:00. By default none.",
+        rich_help_panel=BUDGET,
+        envvar="TOOLBOX_LIMIT",
+        show_envvar=False,
+        metavar="",
+        parser=parse_limit,
+    )
+    return _parameter("limit", None, Annotated[float | None, given])
+
+
+def parse_limit(text: Any) -> float:
+    """The seconds of a `--limit`. Errors: `typer.BadParameter`."""
+    try:
+        return seconds_of(str(text))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def out_parameter() -> inspect.Parameter:

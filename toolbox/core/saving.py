@@ -64,7 +64,7 @@ class Saver:
         self.pause = COST * (self.last - began)
         if stop is not None:
             raise Interrupted(
-                f"stopped by {stop.name} at a step boundary; the same line resumes it",
+                f"stopped by {signals.cause(stop)} at a step boundary; the same line resumes it",
                 signals.CTRL_C if stop == signal.SIGINT else signals.RESUMABLE,
             )
 

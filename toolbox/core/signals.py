@@ -5,8 +5,12 @@ Handlers that write or print re-enter each other and leave half-written files.
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from collections.abc import Iterator
 from types import FrameType
+
+from toolbox.core.errors import UsageError
 
 RESUMABLE = 75  # EX_TEMPFAIL: the same line, submitted again, goes on
 CTRL_C = 130
@@ -43,6 +47,39 @@ class defer:
         global _in_run, _asked
         _in_run = False
         _asked = None
+
+
+@contextlib.contextmanager
+def limited(seconds: float | None) -> Iterator[None]:
+    """While this context lasts, and longer than so many seconds, a stop is asked for as by a
+    signal (SIGALRM, by the system's timer). None: no limit.
+
+    Errors: `UsageError` on a system without such a timer.
+    """
+    global _asked
+    if seconds is None:
+        yield
+        return
+    if not hasattr(signal, "setitimer"):
+        raise UsageError("--limit: this system has no timer for it; leave it out")
+    before = signal.signal(signal.SIGALRM, _handle)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        if cause(_asked) == _LIMIT:  # the run has ended before it looked
+            _asked = None
+
+
+_LIMIT = "its time limit (--limit)"
+
+
+def cause(stop: signal.Signals | None) -> str:
+    """What asked for a stop, for messages."""
+    name = stop.name if stop is not None else ""
+    return _LIMIT if name == "SIGALRM" else name
 
 
 def asked() -> signal.Signals | None:

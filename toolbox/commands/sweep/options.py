@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from toolbox.core.errors import UsageError
+from toolbox.core.options import parse_limit
+from toolbox.core.times import seconds_of
 
 if TYPE_CHECKING:
     from toolbox.core.sweep.cells import Sweep
@@ -31,6 +34,16 @@ Threads = Annotated[
         max=4096,
     ),
 ]
+Limit = Annotated[
+    float | None,
+    typer.Option(
+        help="Time after which a cell saves a checkpoint and stops (exit code 75); the same line "
+        "goes on from there. 90s, 30m, 1h30m or 1:30:00.",
+        envvar="TOOLBOX_LIMIT",
+        metavar="TIME",
+        parser=parse_limit,
+    ),
+]
 Scratch = Annotated[
     Path | None,
     typer.Option(
@@ -43,7 +56,7 @@ Cpus = Annotated[int, typer.Option(help="Cores per job.", min=1, max=4096, metav
 Memory = Annotated[str, typer.Option("--mem", help="Memory per job: 500M, 4G.", metavar="SIZE")]
 Time = Annotated[
     str,
-    typer.Option("--time", help="Time limit per job: minutes, H:MM:SS or D-H:MM:SS."),
+    typer.Option("--time", help="Time limit per job: 90m, 2h, minutes, H:MM:SS or D-H:MM:SS."),
 ]
 Parallel = Annotated[
     int | None,
@@ -96,6 +109,11 @@ def minutes(time: str) -> int:
 
     Errors: `UsageError` naming the flag.
     """
+    if time.strip()[-1:] in ("s", "m", "h", "d"):
+        try:
+            return math.ceil(seconds_of(time) / 60)
+        except ValueError as error:
+            raise UsageError(f"--time {time}: {error}") from None
     found = re.fullmatch(r"(?:(\d{1,3})-)?(\d{1,4}):(\d{2})(?::(\d{2}))?|(\d{1,6})", time.strip())
     if found:
         days, hours, middle, seconds, alone = (int(part or 0) for part in found.groups())

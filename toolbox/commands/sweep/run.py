@@ -11,7 +11,7 @@ import typer
 
 from toolbox.commands.cli import OUT
 from toolbox.commands.sweep.index import chosen
-from toolbox.commands.sweep.options import Device, File, Out, Scratch, Threads
+from toolbox.commands.sweep.options import Device, File, Limit, Out, Scratch, Threads
 from toolbox.core import machine, signals
 from toolbox.core.errors import UsageError
 
@@ -47,6 +47,15 @@ def command(
     ] = None,
     device: Device = "auto",
     threads: Threads = None,
+    limit: Limit = None,
+    stop_at_first_failure: Annotated[
+        bool,
+        typer.Option(
+            "--stop-at-first-failure",
+            help="When a cell fails, diverges or is killed, begin no other; those at work save a "
+            "checkpoint and stop.",
+        ),
+    ] = False,
     out: Out = OUT,
     scratch: Scratch = None,
     quiet: Annotated[
@@ -56,7 +65,7 @@ def command(
     """Run cells that are not complete; what is complete is answered at once.
 
     One cell exits like the plain command (75: interrupted, the same line resumes it). Several exit
-    0 when all are complete, 1 when some failed or diverged, else 75.
+    0 when all are complete, 1 when some failed or diverged, else 75. --limit is of each cell.
 
     Example: toolbox sweep run FILE.yaml --jobs 4
     """
@@ -73,7 +82,7 @@ def command(
     wanted = [found[i] for i in indices] if indices is not None else found
     asked = [
         replace(
-            sweep.request(one.cell, out, checked_device(device), threads, scratch),
+            sweep.request(one.cell, out, checked_device(device), threads, scratch, limit),
             again=one.state == CORRUPT,
             quiet=quiet,
         )
@@ -85,7 +94,7 @@ def command(
     if len(wanted) == 1 and shard is None:
         _one(sweep, asked[0])
     else:
-        _several(sweep, wanted, asked, jobs, threads, out, quiet)
+        _several(sweep, wanted, asked, jobs, threads, out, quiet, stop_at_first_failure)
 
 
 def _one(sweep: Sweep, request: Request) -> None:
@@ -109,6 +118,7 @@ def _several(
     threads: int | None,
     out: Path,
     quiet: bool,
+    stop_at_first_failure: bool,
 ) -> None:
     from toolbox.commands.sweep import workers
     from toolbox.core.sweep.state import DIVERGED, FAILED, RUNNING, TO_DO, count, states
@@ -131,7 +141,7 @@ def _several(
     )
     with signals.defer():
         quietly = [replace(request, threads=threads, quiet=True) for request in todo]
-        workers.run(quietly, jobs, threads, labels, ready, quiet)
+        codes = workers.run(quietly, jobs, threads, labels, ready, quiet, stop_at_first_failure)
         stopped = signals.asked()
         stop_code = signals.exit_code()
     numbers = {one.cell.index for one in wanted}
@@ -139,7 +149,8 @@ def _several(
     print(count(after))
     if stopped is not None:
         raise typer.Exit(stop_code)
-    if any(one.state in (FAILED, DIVERGED) for one in after):
+    ended_by_failure = stop_at_first_failure and any(map(workers.is_failure, codes.values()))
+    if ended_by_failure or any(one.state in (FAILED, DIVERGED) for one in after):
         raise typer.Exit(1)
     if any(one.state != "complete" for one in after):
         raise typer.Exit(signals.RESUMABLE)

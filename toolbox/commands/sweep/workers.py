@@ -36,12 +36,14 @@ def run(
     labels: Mapping[str, str],
     done: int = 0,
     quiet: bool = False,
+    stop_at_first_failure: bool = False,
 ) -> dict[str, int]:
     """Run every request, at most `jobs` at once; returns the exit code of each run id.
 
     A negative code is the signal that killed the cell. A stop asked of this process is handed on:
     the cells at work checkpoint, no other is begun. Call it inside `signals.defer()`.
 
+    stop_at_first_failure : likewise hand on a stop when a cell has failed, diverged or was killed
     labels : run id -> what the user knows the cell by
     done : cells that are complete already, for the progress count
     """
@@ -55,8 +57,11 @@ def run(
     stopping = False
     with Progress(done + len(requests), "cells", done, quiet) as progress:
         while waiting or at_work:
-            if signals.asked() is not None and not stopping:
+            failed = stop_at_first_failure and any(map(is_failure, codes.values()))
+            if (failed or signals.asked() is not None) and not stopping:
                 stopping = True
+                if failed and not quiet:
+                    _tell_of_stop(len(at_work), len(waiting))
                 waiting.clear()
                 for process, _ in at_work.values():
                     _stop(process)
@@ -106,6 +111,16 @@ def _outcome(request: Request) -> int:
     except Exception:
         traceback.print_exc()
         return 1
+
+
+def is_failure(code: int) -> bool:
+    """Whether a cell's exit code is that of a failed, diverged or killed one."""
+    return code not in (0, signals.RESUMABLE, signals.CTRL_C)
+
+
+def _tell_of_stop(at_work: int, waiting: int) -> None:
+    cells = f"{at_work} cells at work are stopped, {waiting} are not begun"
+    print(f"--stop-at-first-failure: {cells}", file=sys.stderr, flush=True)
 
 
 def _stop(process: BaseProcess) -> None:

@@ -69,7 +69,13 @@ class Sweep:
         return math.ceil(self.time.value(cell.params)) if self.time else None
 
     def request(
-        self, cell: Cell, out: Path, device: str, threads: int | None, scratch: Path | None
+        self,
+        cell: Cell,
+        out: Path,
+        device: str,
+        threads: int | None,
+        scratch: Path | None,
+        limit: float | None = None,
     ) -> Request:
         """The cell as a command line's request."""
         return Request(
@@ -85,4 +91,5 @@ class Sweep:
             allow_costly=False,
             quiet=False,
             scratch=scratch,
+            limit=limit,
         )
