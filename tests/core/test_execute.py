@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,18 @@ def test_a_run_stopped_three_times_resumes_byte_for_byte(cli, stop_at, reference
     folder = cli(*TRAIN).folder
     assert (folder / "curve.csv").read_bytes() == reference
     assert len(json.loads((folder / "run.json").read_text())["resumed"]) == 3
+
+
+def test_what_killed_attempts_at_a_run_left_goes_with_the_next(cli, out):
+    folder = cli(*TRAIN).folder
+    host = socket.gethostname()
+    run = f".tmp-{folder.name}"
+    gone = [f"{run}-{host}-999999999-a", f"{run}.checkpoint-{host}-999999999-b"]
+    kept = [f"{run}-{host}-{os.getpid()}-c", f".tmp-another-{host}-999999999-d"]
+    for name in (*gone, *kept):
+        (folder.parent / name).mkdir() if name.endswith("a") else (folder.parent / name).touch()
+    cli(*TRAIN, "--again")
+    assert names(out) == sorted([folder.name, *kept])
 
 
 def test_ctrl_c_exits_130_and_resumes_too(cli, stop_at, reference):

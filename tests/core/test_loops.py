@@ -181,6 +181,20 @@ def test_a_replicate_that_diverges_ends_alone(launch):
     assert entry["message"] == "the loss at step 1 is nan; the rows before it are kept"
 
 
+def test_what_is_said_before_a_loop_is_said_once(launch, capsys):
+    def talking(run):
+        run.say("hello")
+        for repeat in run.replicates():
+            run.say(f"replicate {repeat}")
+            run.check_finite(math.nan if repeat < 2 else 0.0, "the loss")
+            write(run, repeat, 0, 0.0)
+
+    launch(talking, repeats=3, quiet=False)
+    assert capsys.readouterr().err.split("\n")[:4] == [
+        "hello", "replicate 0", "replicate 1", "replicate 2",
+    ]  # fmt: skip
+
+
 def test_a_sound_replicate_has_the_rows_it_has_alone(launch):
     three, _ = launch(some_diverge, repeats=3)
     sound, _ = launch(lambda run: some_diverge(run, bad=()), repeats=3, seed=0, x=1)

@@ -97,6 +97,16 @@ def _check_tables(paths: RunPaths, manifest: Mapping[str, Any]) -> None:
             raise TableError(f"{path} is missing or cut; make the run again with --again")
 
 
+def _sweep_out(paths: RunPaths) -> None:
+    """Remove what killed attempts at the same run left: with large states that is a lot."""
+    left = paths.command_folder.glob(f".tmp-{paths.id}[-.]*")
+    for path in filter(atomic.is_stale, left):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def _compute(request: Request, paths: RunPaths, experiment: Experiment) -> RunRecord:
     threads = machine.set_threads(request.threads)
     manifest: dict[str, Any] = {
@@ -113,6 +123,7 @@ def _compute(request: Request, paths: RunPaths, experiment: Experiment) -> RunRe
         **provenance.begin(sys.argv, threads),
     }
     folder = paths.new_temporary()
+    _sweep_out(paths)
     tables: Path = folder
     try:
         tables = scratch.folder_for(folder, request.scratch)

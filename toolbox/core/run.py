@@ -58,6 +58,10 @@ class Run(Looping):
         self._shown = LoopProgress(self.quiet)
         self._loops = Loops(self.folder, self._boundary, self._shown)
         self._saver = Saver(self)
+        self._told_before = False
+        tell = self.say
+        # After a divergence the lines before the loop run again; what they say was said.
+        self.say = lambda line: None if self._told_before else tell(line)
 
     @functools.cached_property
     def device(self) -> str:
@@ -271,8 +275,12 @@ class Run(Looping):
         cut = divergence.note_end(self.manifest, error, self.repeats)
         if cut is None:
             return False
-        self._loops.resume(self._loops.tree(list(error.path), cut), lambda: None)
+        self._loops.resume(self._loops.tree(list(error.path), cut), self._back)
+        self._told_before = True
         return True
+
+    def _back(self) -> None:
+        self._told_before = False
 
     def _guarded(self, act: Callable[[], None]) -> None:
         try:
