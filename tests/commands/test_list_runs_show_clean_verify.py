@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
-import socket
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from toolbox.core import atomic
+from toolbox.core.manifest import sealed
 from toolbox.core.times import in_words
 
 
@@ -33,12 +33,12 @@ def one_of_each(cli, toss, out, stop_at):
     (stopped,) = folder.glob("*.checkpoint")
     ids["interrupted"] = stopped.stem
     manifest = json.loads((folder / ids["complete"] / "run.json").read_text())
-    failed = {**manifest, "status": "failed", "message": "no luck\nTraceback"}
+    failed = sealed({**manifest, "status": "failed", "message": "no luck\nTraceback"})
     (folder / "fa11ed.failed.json").write_text(json.dumps(failed))
-    running = folder / f".tmp-a11fe-{socket.gethostname()}-{os.getpid()}-00"
+    running = atomic.temporary_sibling(folder / "a11fe")
     running.mkdir()
     del manifest["status"], manifest["ended"], manifest["wall_seconds"]
-    (running / "run.json").write_text(json.dumps(manifest))
+    (running / "run.json").write_text(json.dumps(sealed(manifest)))
     return {**ids, "failed": "fa11ed", "running": "a11fe"}
 
 

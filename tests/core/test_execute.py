@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from toolbox.core import checkpoint, saving, signals, table
-from toolbox.core.errors import Diverged, Interrupted, ToolboxError, UsageError
+from toolbox.core.errors import Diverged, Interrupted, TableError, ToolboxError, UsageError
 from toolbox.core.status import Status
 
 TRAIN = ("coin", "train", "--steps", 12, "--repeats", 2, "--device", "cpu")
@@ -225,7 +225,7 @@ def test_an_output_place_that_cannot_be_written_is_refused_before_computing(laun
     def never(run):
         raise AssertionError
 
-    with pytest.raises(ToolboxError, match=r"cannot write .* Not a directory"):
+    with pytest.raises(ToolboxError, match=r"cannot write .* a part of it is a file"):
         launch(never, out=place)
 
 
@@ -332,12 +332,23 @@ def test_a_replacement_killed_between_its_renames_is_undone(launch, out):
     assert names(out) == [record.id]
 
 
-def test_a_folder_without_a_whole_manifest_is_no_result(launch, out):
+def test_a_folder_without_a_whole_manifest_is_no_result_and_is_replaced_when_asked(launch, out):
     record, _ = launch(good)
     (record.path / "run.json").write_text('{"id": ')
-    again, there = launch(good)
+    with pytest.raises(TableError, match=r"run.json is not JSON.*--again"):
+        launch(good)
+    assert (record.path / "run.json").read_text() == '{"id": '
+    again, there = launch(good, again=True)
     assert not there
     assert names(out) == [again.id]
+
+
+def test_an_empty_folder_under_the_name_of_a_run_is_no_result(launch, out):
+    record, _ = launch(good)
+    shutil.rmtree(record.path)
+    record.path.mkdir()  # as Snakemake does
+    assert launch(good)[0].path == record.path
+    assert (record.path / "run.json").is_file()
 
 
 def test_the_manifest_says_how_the_run_came_to_be(launch, monkeypatch):

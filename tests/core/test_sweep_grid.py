@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
-import socket
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolbox.core import atomic
 from toolbox.core.errors import UsageError
 from toolbox.core.params import Param, run_id
 from toolbox.core.sweep.axes import values_of
@@ -302,10 +302,11 @@ def test_a_diverged_cell_and_a_failed_one_say_why(load, cli, out, monkeypatch):
 
 
 def test_a_temporary_folder_is_running_only_while_its_process_lives(one, out):
-    folder = out / "coin" / "train" / f".tmp-{one().cell.id}-{socket.gethostname()}-{os.getpid()}-a"
+    folder = out / "coin" / "train" / one().cell.id
+    folder = atomic.temporary_sibling(folder)
     folder.mkdir(parents=True)
     assert one().state == "running"
-    gone = folder.with_name(f".tmp-{one().cell.id}-{socket.gethostname()}-{2**22 + 1}-a")
+    gone = folder.with_name(f".tmp-{one().cell.id}-{atomic._here()}-{2**22 + 1}.0-a")
     folder.rename(gone)
     assert one().state == "missing"
     assert "killed" in one().message

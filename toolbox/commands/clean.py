@@ -1,28 +1,43 @@
-"""`toolbox clean`: removes what no result needs; never a finished run."""
+"""`toolbox clean`: removes what no result needs; never a whole finished run."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from toolbox.core import atomic
+from toolbox.core import atomic, store
 from toolbox.core import manifest as manifests
+from toolbox.core.errors import ToolboxError
 
 
 def clean(yes: bool, out: Path) -> None:
-    """List what no result needs; with `yes`, remove it."""
-    litter = sorted(_litter(out))
-    for path, reason in litter:
+    """List what no result needs; with `yes`, remove it.
+
+    Errors: `ToolboxError` when something could not be removed, after all else was.
+    """
+    litter = dict(sorted({**dict(_damaged(out)), **dict(_litter(out))}.items()))
+    kept = []
+    for path, reason in litter.items():
+        if yes:
+            try:
+                atomic.remove(path)
+            except OSError as error:
+                kept.append(f"{path} ({error.strerror})")
+                continue
         print(f"{'removed' if yes else 'would remove'} {path} ({reason})")
-        if yes and path.is_dir():
-            shutil.rmtree(path)
-        elif yes:
-            path.unlink(missing_ok=True)
     if not litter:
         print(f"nothing to clean under {out}")
     elif not yes:
         print("say --yes to remove them")
+    if kept:
+        raise ToolboxError(f"cannot remove {', '.join(kept)}; change the permissions")
+
+
+def _damaged(out: Path) -> Iterator[tuple[Path, str]]:
+    for found in store.runs(out):
+        run = found.checked()
+        if run.damage and run.id:
+            yield run.path, f"damaged: {run.damage}"
 
 
 def _litter(out: Path) -> Iterator[tuple[Path, str]]:

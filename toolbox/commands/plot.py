@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from toolbox.commands import render
 from toolbox.core import code
 from toolbox.core import manifest as manifests
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ToolboxError, UsageError
 from toolbox.core.figure import FigureSpec
-from toolbox.core.pools import Pool, choose, pools_of
+from toolbox.core.pools import Pool, choose, left_out_text, survey
 from toolbox.core.spec import load_command, selected
 from toolbox.core.table import read_table
 
@@ -71,14 +71,17 @@ def plot_study(
 ) -> None:
     """Draw declared figures, each over one pool of complete runs.
 
-    Errors: `UsageError` for an unknown figure, and when no run is there to draw.
+    Errors: `UsageError` for an unknown figure, and when no run is there to draw; `ToolboxError`
+    after all others were drawn, when a run had to be left out.
     """
-    drawn = 0
+    drawn, left_out = 0, []
     figures = {key for _, _, spec in selected(study, command) for key in spec.figures}
     if figure is not None and figure not in figures:
         raise UsageError(f"--figure {figure}: {study} declares {', '.join(sorted(figures))}")
     for _, name, spec in selected(study, command):
-        for chosen in _choose(pools_of(out, study, name), pool):
+        found = survey(out, study, name)
+        left_out += found.left_out
+        for chosen in _choose(found.pools, pool):
             if other := code.other_code(study, [run.manifest for run in chosen.runs]):
                 print(f"{study} {name}: {other}", file=sys.stderr)
             for key, declared in spec.figures.items():
@@ -94,6 +97,8 @@ def plot_study(
                     frame = chosen.read(declared.table)
                     show(frame, _changed(declared, changes), columns, stem, provenance)
                     drawn += 1
+    if left_out:
+        raise ToolboxError(left_out_text(left_out))
     if drawn == 0:
         raise UsageError(
             f"no complete run of {study} {command or ''} under {out} has a figure to draw; "

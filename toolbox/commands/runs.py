@@ -12,14 +12,21 @@ from toolbox.core import store
 from toolbox.core.show import draw
 from toolbox.core.status import Status
 
-_STYLES = {"complete": "green", "failed": "red", "diverged": "red", "interrupted": "yellow"}
+_STYLES = {
+    "damaged": "red",
+    "complete": "green",
+    "failed": "red",
+    "diverged": "red",
+    "interrupted": "yellow",
+}
 
 
 def runs(study: str | None, name: str | None, failed: bool, as_json: bool, out: Path) -> None:
     """Print the runs under `out`."""
-    found = list(store.runs(out, study, name))
+    found = [run.checked() for run in store.runs(out, study, name)]
     if failed:
-        found = [run for run in found if run.status in (Status.FAILED, Status.DIVERGED)]
+        bad = (Status.FAILED, Status.DIVERGED)
+        found = [run for run in found if run.damage or run.status in bad]
     if as_json:
         print(json.dumps([_document(run) for run in found]))
         return
@@ -33,14 +40,18 @@ def runs(study: str | None, name: str | None, failed: bool, as_json: bool, out: 
             run.id,
             " ".join(f"{k}={run.params.get(k)}" for k in differing[run.study, run.command]),
             f"{run.manifest['wall_seconds']:.1f} s" if "wall_seconds" in run.manifest else "-",
-            str(run.manifest.get("ended", run.manifest["started"]))[:19],
-            run.state + (f": {_message(run)}" if failed else ""),
+            str(run.manifest.get("ended") or run.manifest.get("started", "-"))[:19],
+            run.state + (f": {run.message}" if failed else ""),
         )
         for run in found
     ]
     columns = ("command", "run", "differs in", "time", "ended (UTC)", "status")
     styles = [_STYLES.get(run.state, "") for run in found]
     print(draw(columns, rows, sys.stdout, styles=styles))
+    damaged = sum(bool(run.damage) for run in found)
+    if damaged and not failed:
+        which = "1 is damaged" if damaged == 1 else f"{damaged} are damaged"
+        print(f"{which}; --failed says how, toolbox clean lists them", file=sys.stderr)
 
 
 def _differing(found: list[store.RunRecord]) -> dict[tuple[str, str], list[str]]:
@@ -55,10 +66,6 @@ def _differing(found: list[store.RunRecord]) -> dict[tuple[str, str], list[str]]
     }
 
 
-def _message(run: store.RunRecord) -> str:
-    return str(run.manifest.get("message", "")).partition("\n")[0]
-
-
 def _document(run: store.RunRecord) -> dict[str, Any]:
     return {
         "study": run.study,
@@ -68,5 +75,5 @@ def _document(run: store.RunRecord) -> dict[str, Any]:
         "path": str(run.path),
         "params": run.params,
         "wall_seconds": run.manifest.get("wall_seconds"),
-        "message": _message(run),
+        "message": run.message,
     }

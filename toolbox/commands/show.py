@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from toolbox.core import store
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ToolboxError, UsageError
 from toolbox.core.options import SHARED_PARAMS
 from toolbox.core.spec import CommandSpec, load_command
 from toolbox.core.status import Status
@@ -17,7 +17,9 @@ from toolbox.core.studies import registered
 
 def show(run: str, as_json: bool, out: Path) -> None:
     """Print what made a run."""
-    record = _find(run, out)
+    record = _find(run, out).checked()
+    if record.damage:
+        raise ToolboxError(f"{record.path} is damaged: {record.damage}")
     if as_json:
         print(json.dumps(record.manifest))
         return

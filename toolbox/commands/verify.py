@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from toolbox.core import claims, code, text
-from toolbox.core.errors import UsageError
-from toolbox.core.pools import Pool, choose, pools_of
+from toolbox.core.errors import ToolboxError, UsageError
+from toolbox.core.pools import Pool, choose, left_out_text, survey
 from toolbox.core.show import draw, verdict_table
 from toolbox.core.spec import selected
+from toolbox.core.store import RunRecord
 
 REFUTED = 3
 CONTROL_FAILED = 1
+LEFT_OUT = 1
 
 Judged = tuple[Pool, list[claims.Verdict]]
 
@@ -22,17 +24,23 @@ Judged = tuple[Pool, list[claims.Verdict]]
 def verify(
     study: str | None, name: str | None, pool: str, as_json: bool, null: bool, out: Path
 ) -> int:
-    """Print the verdicts; returns 3 when a claim is refuted, else 0.
+    """Print the verdicts; returns 1 when runs were left out, 3 when a claim is refuted, else 0.
 
     pool : newest, all, or the beginning of a pool's id
     null : judge each claim on the tables that its control changed as well, and return 1 when a
         control is supported
     """
-    found = {
-        (each, command): pools_of(out, each, command) for each, command, _ in selected(study, name)
+    surveys = {
+        (each, command): survey(out, each, command) for each, command, _ in selected(study, name)
     }
+    found = {where: one.pools for where, one in surveys.items()}
+    left_out = [run for one in surveys.values() for run in one.left_out]
+    if left_out:
+        print(left_out_text(left_out), file=sys.stderr)
     asked = " ".join(filter(None, (study, name))) or "any study"
     if not any(found.values()):
+        if left_out:
+            raise ToolboxError(f"no finished run of {asked} under {out} can be judged")
         raise UsageError(
             f"no finished run of {asked} under {out}; run a command first (toolbox list) or name "
             "the place with --out"
@@ -44,7 +52,7 @@ def verify(
     judged = [(each, _judge(each)) for each in chosen]
     controls = [(each, _judge(each, null=True)) for each in chosen] if null else []
     if as_json:
-        documents = [_document(*each) for each in judged]
+        documents = [_document(*each, left_out) for each in judged]
         for document, (_, verdicts) in zip(documents, controls, strict=False):
             document["controls"] = [verdict.as_dict() for verdict in verdicts]
         print(json.dumps(documents))
@@ -55,6 +63,8 @@ def verify(
         print(_text(judged, found))
     if any(verdict.verdict == "supported" for _, own in controls for verdict in own):
         return CONTROL_FAILED
+    if left_out:
+        return LEFT_OUT
     refuted = any(verdict.verdict == "refuted" for _, own in judged for verdict in own)
     return REFUTED if refuted and not null else 0
 
@@ -125,13 +135,17 @@ def _short(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _document(pool: Pool, verdicts: list[claims.Verdict]) -> dict[str, Any]:
+def _document(
+    pool: Pool, verdicts: list[claims.Verdict], left_out: list[RunRecord]
+) -> dict[str, Any]:
+    own = [run for run in left_out if (run.study, run.command) == (pool.study, pool.command)]
     return {
         "study": pool.study,
         "command": pool.command,
         "pool": pool.id,
         "params": pool.params,
         "runs": [run.id for run in pool.runs],
+        "left_out": [{"run": run.id, "reason": run.damage} for run in own],
         "diverged": [list(key) for key in sorted(pool.evidence.diverged)],
         "verdicts": [verdict.as_dict() for verdict in verdicts],
     }

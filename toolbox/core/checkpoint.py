@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from toolbox.core import manifest as manifests
 from toolbox.core import states
 from toolbox.core.states import StateMismatch
 
@@ -79,10 +80,17 @@ def save(
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest inside a checkpoint.
+    """The manifest inside a checkpoint, whole.
 
     Errors: `BadCheckpoint`.
     """
+    try:
+        return manifests.check(_document(path), manifests.Saved)
+    except manifests.BadManifest as error:
+        raise BadCheckpoint(f"{path} is damaged ({error})") from None
+
+
+def _document(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             manifest = json.loads(archive.read("run.json"))
@@ -109,7 +117,7 @@ def load(path: Path, folder: Path) -> Loaded:
 
     Errors: `BadCheckpoint` for a file that is cut, foreign or of another format.
     """
-    manifest = read_manifest(path)
+    manifest = _document(path)
     try:
         with zipfile.ZipFile(path) as archive:
             if bad := archive.testzip():

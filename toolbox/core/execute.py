@@ -13,7 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolbox.core import atomic, claims, code, divergence, machine, provenance, scratch, signals
+from toolbox.core import (
+    atomic,
+    claims,
+    code,
+    divergence,
+    machine,
+    provenance,
+    scratch,
+    signals,
+    table,
+)
 from toolbox.core import manifest as manifests
 from toolbox.core.errors import Diverged, Interrupted, TableError, ToolboxError, UsageError
 from toolbox.core.params import run_id, run_id_by_spelling
@@ -78,6 +88,8 @@ def execute(request: Request, experiment: Experiment) -> tuple[RunRecord, bool]:
         )
     paths = request.paths
     paths.recover()
+    if not request.again and (wrong := paths.damage()):
+        raise paths.refuse(wrong)
     manifest = manifests.read(paths.final)
     if manifest is not None and not request.again:
         _check_tables(paths, manifest)
@@ -92,9 +104,8 @@ def _check_tables(paths: RunPaths, manifest: Mapping[str, Any]) -> None:
     """By size alone: reading every byte would make 'already complete' slow."""
     tables = {f"{name}.csv": described for name, described in manifest["tables"].items()}
     for name, described in {**tables, **manifest.get("files", {})}.items():
-        path = paths.final / name
-        if not path.is_file() or path.stat().st_size != described["bytes"]:
-            raise TableError(f"{path} is missing or cut; make the run again with --again")
+        if wrong := table.difference(paths.final / name, described, whole=False):
+            raise TableError(f"{wrong}; make the run again with --again")
 
 
 def _sweep_out(paths: RunPaths) -> None:
@@ -155,14 +166,14 @@ def _compute(request: Request, paths: RunPaths, experiment: Experiment) -> RunRe
         return {**manifest, "status": status, "message": message, **provenance.end(wall)}
 
     try:
-        _write_json(folder / "run.json", manifest)
+        _write_manifest(folder / "run.json", manifest)
         with signals.limited(request.limit):
             status, message = _through(run, experiment)
         manifest["tables"] = run.close_tables()
         if tables != folder:
             scratch.bring_home(tables, folder)
         finished = finish(status, message)
-        _write_json(folder / "run.json", finished)
+        _write_manifest(folder / "run.json", finished)
         paths.publish(folder, replace=request.again)
     except (Interrupted, UsageError):
         raise
@@ -247,10 +258,10 @@ def _with_traceback(error: Exception) -> str:
 def _record_failure(paths: RunPaths, manifest: dict[str, Any]) -> None:
     """Leave word of a failure for `toolbox runs --failed`; it is never taken for a result."""
     with contextlib.suppress(ToolboxError, OSError):  # the disk may be what failed
-        _write_json(paths.failure, manifest)
+        _write_manifest(paths.failure, manifest)
 
 
-def _write_json(path: Path, value: dict[str, Any]) -> None:
+def _write_manifest(path: Path, value: dict[str, Any]) -> None:
     with atomic.replacing(path) as handle:
-        text = json.dumps(value, indent=1, allow_nan=False)
+        text = json.dumps(manifests.sealed(value), indent=1, allow_nan=False)
         handle.write(text.encode() + b"\n")

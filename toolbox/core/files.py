@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from toolbox.core.errors import TableError
-from toolbox.core.table import sha256
+from toolbox.core.table import difference, sha256
 
 PART = ".part-"
 """What the name of a file begins with while it is written."""
@@ -40,11 +40,6 @@ def checked(folder: Path, manifest: Mapping[str, Any], name: str) -> Path:
     path, described = folder / name, manifest.get("files", {}).get(name)
     if described is None:
         raise TableError(f"{path}: the run wrote no such file; make it again with --again")
-    if not path.is_file():
-        raise TableError(f"{path}: the file is missing; make it again with --again")
-    if path.stat().st_size != described["bytes"] or sha256(path) != described["sha256"]:
-        raise TableError(
-            f"{path}: {path.stat().st_size} bytes that are not the {described['bytes']} the run "
-            "wrote (truncated or edited); make it again with --again"
-        )
+    if wrong := difference(path, described):
+        raise TableError(f"{wrong}; make it again with --again")
     return path

@@ -13,12 +13,28 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
+import re
 import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from toolbox.core import atomic, manifest
+from toolbox.core.errors import TableError, ToolboxError
+
+
+def is_id(name: str) -> bool:
+    """Whether a folder of this name is a run's, whatever is in it."""
+    return bool(re.fullmatch(r"[0-9a-f]{12}", name))
+
+
+def is_empty(path: Path) -> bool:
+    """Whether a folder holds nothing: Snakemake makes those in which it expects outputs."""
+    try:
+        return not any(path.iterdir())
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -50,10 +66,25 @@ class RunPaths:
         """
         folder = atomic.temporary_sibling(self.final)
         try:
-            folder.mkdir(parents=True)
+            self.command_folder.mkdir(parents=True, exist_ok=True)
+            self._remove_stale()
+            folder.mkdir()
         except OSError as error:
-            raise atomic.refused(folder, error) from None
+            raise atomic.refused(self.final, error) from None
         return folder
+
+    def damage(self) -> str:
+        """What is wrong with the result that is there, if it is not a whole one.
+
+        An empty folder is no result.
+        """
+        if not os.path.lexists(self.final) or is_empty(self.final):
+            return ""
+        try:
+            manifest.finished(self.final)
+        except manifest.BadManifest as error:
+            return str(error)
+        return ""
 
     def publish(self, temporary: Path, replace: bool) -> bool:
         """Rename a finished temporary folder to its final name.
@@ -69,7 +100,9 @@ class RunPaths:
                 # Not by looking at the final name: another process may be replacing it just now.
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
-                if not replace and manifest.read(self.final) is not None:
+                if not replace:
+                    if wrong := self.damage():
+                        raise self.refuse(wrong) from None
                     shutil.rmtree(temporary)
                     return False
                 self._set_aside()
@@ -78,13 +111,32 @@ class RunPaths:
             self._remove_set_aside()
             return True
 
+    def refuse(self, wrong: str) -> ToolboxError:
+        """The one sentence for a result that is damaged: the user says what becomes of it."""
+        return TableError(
+            f"{self.final} is damaged ({wrong}); --again makes it anew, toolbox clean removes it"
+        )
+
     def recover(self) -> None:
-        """Undo a replacement that was killed between its two renames."""
-        if not self.final.exists():
-            for old in sorted(self.command_folder.glob(f".old-{self.id}-*")):
-                with contextlib.suppress(OSError):
-                    old.rename(self.final)
-                    return
+        """Undo a replacement that was killed between its two renames, or finish it after them."""
+        left = sorted(self.command_folder.glob(f".old-{self.id}-*"))
+        if not left:
+            return
+        if self.final.exists():
+            if not self.damage():
+                self._remove_set_aside()
+            return
+        for old in left:
+            with contextlib.suppress(OSError):
+                old.rename(self.final)
+                return
+
+    def _remove_stale(self) -> None:
+        """What killed attempts at this run left."""
+        for left in self.command_folder.glob(f".tmp-{self.id}*"):
+            if atomic.is_stale(left):
+                with contextlib.suppress(OSError):  # another process may be at it
+                    atomic.remove(left)
 
     def _set_aside(self) -> None:
         with contextlib.suppress(FileNotFoundError):  # another process was quicker

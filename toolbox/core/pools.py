@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,16 +106,46 @@ def diverged_replicates(run: RunRecord) -> frozenset[Replicate]:
     return frozenset((run.params["seed"], each["repeat"]) for each in named)
 
 
-def pools_of(out: Path, study: str, command: str) -> list[Pool]:
-    """The pools of a command, the newest last."""
+@dataclass(frozen=True)
+class Survey:
+    """The pools of a command, and the finished runs that cannot be used."""
+
+    pools: list[Pool]
+    """The newest last."""
+    left_out: list[RunRecord]
+    """Damaged, or made by a version with other tables or parameters; `damage` says which."""
+
+
+def survey(out: Path, study: str, command: str) -> Survey:
+    """Sort out the finished runs of a command; every table is compared with its manifest."""
     spec = load_command(study, command)
     groups: dict[str, list[RunRecord]] = {}
-    for run in runs(out, study, command):
-        if run.status in (Status.COMPLETE, Status.DIVERGED):
-            shared = pool_params(run.params, spec)
-            groups.setdefault(run_id(study, command, shared), []).append(run)
-    found = [Pool(study, command, key, tuple(group), spec) for key, group in groups.items()]
-    return sorted(found, key=lambda pool: (pool.newest, pool.id))
+    left_out = []
+    for found in runs(out, study, command):
+        run = found.checked()
+        if run.status not in (Status.COMPLETE, Status.DIVERGED, None) or run.state == "running":
+            continue
+        if wrong := run.damage or run.mismatch(spec):
+            left_out.append(replace(run, damage=wrong))
+            continue
+        shared = pool_params(run.params, spec)
+        groups.setdefault(run_id(study, command, shared), []).append(run)
+    pools = [Pool(study, command, key, tuple(group), spec) for key, group in groups.items()]
+    return Survey(sorted(pools, key=lambda pool: (pool.newest, pool.id)), left_out)
+
+
+def pools_of(out: Path, study: str, command: str) -> list[Pool]:
+    """The pools of a command, the newest last, without the runs that cannot be used."""
+    return survey(out, study, command).pools
+
+
+def left_out_text(left_out: Sequence[RunRecord]) -> str:
+    """What was left out and why, one line each; nothing where there is nothing."""
+    if not left_out:
+        return ""
+    count = "1 run was" if len(left_out) == 1 else f"{len(left_out)} runs were"
+    lines = [f"  {run.study} {run.command} {run.id}: {run.damage}" for run in left_out]
+    return "\n".join([f"{count} left out:", *lines, "toolbox clean lists those that are damaged"])
 
 
 def choose(pools: list[Pool], asked: str) -> list[Pool]:

@@ -97,28 +97,56 @@ def read_table(
     """
     import pandas as pd
 
-    if not path.is_file():
-        raise TableError(f"{path}: the table is missing; make it again with --again")
-    if path.stat().st_size != expected["bytes"] or sha256(path) != expected["sha256"]:
-        raise TableError(
-            f"{path}: {path.stat().st_size} bytes that are not the {expected['bytes']} the run "
-            "wrote (truncated or edited); make it again with --again"
+    if wrong := difference(path, expected) or header_difference(path, columns):
+        raise TableError(f"{wrong}; make it again with --again")
+    try:
+        frame: pd.DataFrame = pd.read_csv(
+            path,
+            dtype={name: _read_dtype(column) for name, column in columns.items()},
+            keep_default_na=False,
+            na_values=[""],
+            **_exact_floats(pd.__version__),
         )
-    with path.open(encoding="utf-8") as handle:
-        header = handle.readline().rstrip("\n").split(",")
-    if header != list(columns):
+    except ValueError as error:  # another version may have declared other types
         raise TableError(
-            f"{path}: its columns {', '.join(header)} are not the declared "
-            f"{', '.join(columns)}; it was made by another version: make it again with --again"
-        )
-    frame: pd.DataFrame = pd.read_csv(
-        path,
-        dtype={name: _read_dtype(column) for name, column in columns.items()},
-        keep_default_na=False,
-        na_values=[""],
-        **_exact_floats(pd.__version__),
-    )
+            f"{path}: not a table of the declared types ({' '.join(str(error).split())}); make it "
+            "again with --again"
+        ) from None
     return frame
+
+
+def difference(path: Path, written: Mapping[str, Any], whole: bool = True) -> str:
+    """In what a file is not what the run wrote, or nothing.
+
+    written : its entry in the manifest;  whole : compare the hash, and not the size alone
+    """
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            return f"{path} is no file"
+        if size != written["bytes"]:
+            return (
+                f"{path} has {size} bytes, the run wrote {written['bytes']} (truncated or edited)"
+            )
+        if whole and sha256(path) != written["sha256"]:
+            return f"{path} holds other bytes than the run wrote (edited)"
+    except FileNotFoundError:
+        return f"{path} is missing"
+    except OSError as error:
+        return f"{path} cannot be read ({error.strerror})"
+    return ""
+
+
+def header_difference(path: Path, columns: Mapping[str, ColumnSpec]) -> str:
+    """How the columns of a run's table differ from the declared ones, or nothing."""
+    with path.open(encoding="utf-8", errors="replace") as handle:
+        header = handle.readline().rstrip("\n").split(",")
+    if header == list(columns):
+        return ""
+    return (
+        f"{path}: its columns {', '.join(header)} are not the declared {', '.join(columns)}; "
+        "it was made by another version"
+    )
 
 
 def _exact_floats(pandas_version: str) -> dict[str, Any]:

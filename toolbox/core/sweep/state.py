@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import socket
 import subprocess
 from collections import Counter
 from collections.abc import Sequence
@@ -114,7 +113,7 @@ def _at_work(folder: Path) -> dict[str, bool]:
     for path in folder.glob(".tmp-*"):
         run = path.name.split("-")[1]
         alive = path.is_dir() and not atomic.is_stale(path)
-        if alive and f"-{socket.gethostname()}-" not in path.name:
+        if alive and not atomic.is_of_this_host(path):
             # A process of another node cannot be asked, but the scheduler knows its job.
             if not asked:
                 jobs, asked = _slurm_jobs(), True
