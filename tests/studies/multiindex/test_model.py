@@ -177,7 +177,7 @@ def test_a_stream_goes_on_where_it_stood():
         first, second = make(), make()
         for _ in range(stop):
             first.next()
-        second.load(first.state())
+        second.load_state_dict(first.state_dict())
         for x, y in every[stop:]:
             again = second.next()
             assert torch.equal(x, again[0])
@@ -229,6 +229,6 @@ def test_neurons_go_on_from_a_saved_state(kind):
     straight, first, resumed = make(), make(), make()
     go(straight, range(6))
     go(first, range(3))
-    resumed.load(first.state())
+    resumed.load_state_dict(first.state_dict())
     go(resumed, range(3, 6))
     assert torch.equal(straight.overlaps(), resumed.overlaps())

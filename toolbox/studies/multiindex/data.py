@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
 
 from .link import Link
@@ -28,10 +28,12 @@ BLOCK = 1 << 18
 def check_sizes(P: int, d: int) -> None:
     """Refuse more directions than there are dimensions.
 
-    Errors: `UsageError`.
+    Errors: `ParameterError`.
     """
     if d < P:
-        raise UsageError(f"--P {P}: orthonormal directions in R^{d} number at most {d}; lower P")
+        raise ParameterError(
+            "P", P, f"orthonormal directions in R^{d} number at most {d}", "lower {P}"
+        )
 
 
 def coupled_starts(run: Run, repeat: int, m: int, d: int, P: int) -> Floats:
@@ -103,12 +105,12 @@ class Stream:
         self.place += 1
         return tuple(part[rows] for part in self.block)
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Where the stream stands."""
         return {"before": self.before, "place": self.place, "drawn": bool(self.block)}
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned; only on a stream not yet used."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned; only on a stream not yet used."""
         self.generator.set_state(state["before"].cpu())
         self.before, self.place = state["before"], state["place"]
         if state["drawn"]:

@@ -15,29 +15,23 @@ from .link import Link, parse_link, parse_links
 def flow(run: Run, p: Flow) -> None:
     """Per replicate, link and d: times of every neuron, their medians, and the fits.
 
-    Errors: `UsageError` for a link that cannot be read and for P > d.
+    Errors: `ParameterError` for a link that cannot be read and for P > d.
     """
     parsed = parse_links(p.links)
     for d in p.dims:
         data.check_sizes(p.P, d)
     for link in parsed:
         run.say(link.describe())
-    jobs = [(r, link, d) for r in range(run.repeats) for link in parsed for d in sorted(p.dims)]
-    state = run.restore() or {"job": 0, "medians": []}
-    medians = list(state["medians"])
-    with run.progress(len(jobs), "cells", state["job"]) as bar:
-        for number in range(state["job"], len(jobs)):
-            run.checkpoint(lambda: {"job": number, "medians": medians})
-            repeat, link, d = jobs[number]
+    cells = [(link, d) for link in parsed for d in sorted(p.dims)]
+    for repeat in run.replicates():
+        medians: list[dict[str, object]] = run.kept([])
+        for link, d in run.cells(cells, "cells"):
             u0 = data.coupled_starts(run, repeat, p.neurons, d, p.P)[:, : p.P]
             table = _neurons(link, d, u0, p.level)
             run.write("neurons", table, repeat)
             medians += _medians(table)
-            bar.update(1, f"{link.name} d {d}")
-            if number + 1 == len(jobs) or jobs[number + 1][0] != repeat:
-                run.write("medians", pd.DataFrame(medians), repeat)
-                run.write("fit", _fits(pd.DataFrame(medians)), repeat)
-                medians = []
+        run.write("medians", pd.DataFrame(medians), repeat)
+        run.write("fit", _fits(pd.DataFrame(medians)), repeat)
 
 
 def _neurons(link: Link, d: int, u0: np.ndarray, level: float) -> pd.DataFrame:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +18,6 @@ from .link import Link
 from .model import Learner, Reduced, Shared
 
 Floats = NDArray[np.float64]
-Tick = Callable[[Callable[[], Any]], None]
-"""Called before each step with a function that returns the state of the training."""
 
 
 @dataclass(frozen=True)
@@ -40,20 +36,6 @@ class Problem:
     def numbers(self) -> int:
         """Random numbers of a sample."""
         return self.P + self.m if self.reduced else self.d
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread for the products: they are small, and the second core draws the next samples.
-
-    It makes every number independent of --threads, too.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def prepare(
@@ -97,61 +79,57 @@ def overlaps(learner: Learner, run: Run, what: str) -> Floats:
 
 @dataclass
 class Arrival:
-    """Samples until the median neuron arrives, (S,), NaN when it had not; and samples seen."""
+    """Samples until the median neuron arrives, (S,), NaN when it had not; and where a race stands.
+
+    seen : samples that each step size has seen
+    alive : step sizes that have not arrived;  n : samples so far
+    due, limit : samples at which to look next, and at which the others are given up
+    """
 
     subspace: Floats
     direction: Floats
     seen: Floats
+    alive: NDArray[np.int64]
+    limit: int
+    n: int = 0
+    due: int = 0
 
 
-def race(
-    run: Run, p: UntilArrival, problem: Problem, learner: Learner, stream: Stream, tick: Tick,
-    saved: Any,
-) -> Arrival:  # fmt: skip
+def race(run: Run, p: UntilArrival, problem: Problem, learner: Learner, stream: Stream) -> Arrival:
     """Train all step sizes on one stream until each has arrived.
 
     One that has not arrived after `p.patience` times the samples of the first, or `p.max_samples`,
     is given up: its time is censored. Links without an order above 2 arrive with the subspace.
     Looked at every per cent of the samples.
+
+    Errors: `Diverged` when an overlap is not finite.
     """
     S = len(learner.etas)
-    arrival = Arrival(np.full(S, np.nan), np.full(S, np.nan), np.zeros(S))
-    alive, n, due, limit = np.arange(S), 0, 0, p.max_samples
-    if saved is not None:
-        arrival = Arrival(*(saved[k].copy() for k in ("subspace", "direction", "seen")))
-        alive, n, due, limit = (saved[k] for k in ("alive", "n", "due", "limit"))
-        learner.load(saved["learner"])
-        stream.load(saved["stream"])
-
-    def state() -> dict[str, Any]:
-        return {
-            "subspace": arrival.subspace, "direction": arrival.direction, "seen": arrival.seen,
-            "alive": alive, "n": n, "due": due, "limit": limit,
-            "learner": learner.state(), "stream": stream.state(),
-        }  # fmt: skip
-
-    while len(alive) and n < limit:
-        tick(state)
+    never = np.full(S, np.nan)
+    at = Arrival(never, never.copy(), np.zeros(S), np.arange(S), p.max_samples)
+    for _ in run.steps(None, learner, stream, at):
+        if not len(at.alive) or at.n >= at.limit:
+            break
         learner.step(*stream.next())
-        n += stream.batch
-        arrival.seen[alive] = n
-        if n < due and n < limit:
+        at.n += stream.batch
+        at.seen[at.alive] = at.n
+        if at.n < at.due and at.n < at.limit:
             continue
-        due = n + n // 100
-        square = overlaps(learner, run, f"after {n} samples") ** 2
+        at.due = at.n + at.n // 100
+        square = overlaps(learner, run, f"after {at.n} samples") ** 2
         mass = np.median(square.sum(axis=2), axis=1)
         best = np.median(square.max(axis=2), axis=1)
-        for times, value in ((arrival.subspace, mass), (arrival.direction, best)):
-            fresh = alive[(value >= p.level) & np.isnan(times[alive])]
-            times[fresh] = n
-        goal = arrival.direction if problem.link.names_directions else arrival.subspace
-        there = ~np.isnan(goal[alive])
-        if there.any():
-            limit = min(limit, int(p.patience * np.nanmin(goal)))
-            alive = alive[~there]
-            if len(alive):
-                learner.keep(~there)
-    return arrival
+        for times, value in ((at.subspace, mass), (at.direction, best)):
+            fresh = at.alive[(value >= p.level) & np.isnan(times[at.alive])]
+            times[fresh] = at.n
+        goal = at.direction if problem.link.names_directions else at.subspace
+        arrived = ~np.isnan(goal[at.alive])
+        if arrived.any():
+            at.limit = min(at.limit, int(p.patience * np.nanmin(goal)))
+            at.alive = at.alive[~arrived]
+            if len(at.alive):
+                learner.keep(~arrived)
+    return at
 
 
 # ------------------------------------------------------------------------------------- stages
@@ -206,42 +184,34 @@ def warn(run: Run, eta: float) -> None:
 
 
 def stages(
-    run: Run, repeat: int, problem: Problem, plan: Plan, tick: Tick, saved: Any,
+    run: Run, repeat: int, problem: Problem, plan: Plan,
     record: Callable[[int, int, Floats], None] | None = None,
 ) -> Learner:  # fmt: skip
-    """Train through both stages; record(stage, samples, u) is called every 2 % of the samples."""
-    stage, first_step, due = 0, 0, 0
+    """Train through both stages; record(stage, samples, u) is called every 2 % of the samples.
+
+    Errors: `Diverged` when an overlap is not finite.
+    """
     learner: Learner | None = None
-    if saved is not None:
-        stage, first_step, due = saved["stage"], saved["step"], saved["due"]
-    for now in range(stage, 2):
-        total, batch = plan.steps[now], plan.batches[now]
+    seen, due = 0, {"samples": 0}
+    for stage, name in enumerate(("learn", "anneal")):
+        total, batch = plan.steps[stage], plan.batches[stage]
         if total == 0:
             continue
-        etas = np.array([plan.etas[now] * batch])
-        fresh, stream = prepare(run, repeat, problem, etas, batch, ("learn", "anneal")[now])
+        etas = np.array([plan.etas[stage] * batch])
+        fresh, stream = prepare(run, repeat, problem, etas, batch, name)
         if learner is not None:  # the second stage goes on from the first
-            fresh.load({**learner.state(), "etas": etas})
+            fresh.load_state_dict({**learner.state_dict(), "etas": etas})
         learner = fresh
-        if saved is not None:
-            learner.load(saved["learner"])
-            stream.load(saved["stream"])
-            saved = None
-        seen = plan.steps[0] * plan.batches[0] if now else 0
         try:
-            for step in range(first_step, total):
-                tick(lambda: {
-                    "stage": now, "step": step, "due": due,
-                    "learner": learner.state(), "stream": stream.state(),
-                })  # fmt: skip
+            for step in run.steps(total, learner, stream, due, label=f"steps to {name}"):
                 learner.step(*stream.next())
                 n = seen + (step + 1) * batch
-                if record is not None and (n >= due or step + 1 == total):
-                    due = n + n // 50
-                    record(now, n, overlaps(learner, run, f"after {n} samples")[0])
+                if record is not None and (n >= due["samples"] or step + 1 == total):
+                    due["samples"] = n + n // 50
+                    record(stage, n, overlaps(learner, run, f"after {n} samples")[0])
         finally:
             stream.close()
-        first_step = 0
+        seen += total * batch
     assert learner is not None
     overlaps(learner, run, "at the end")
     return learner

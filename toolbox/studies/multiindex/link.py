@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ParameterError
 
 MAX_ORDER = 8
 MAX_COEFFICIENT = 1000.0
@@ -117,10 +117,10 @@ def _combine(weights: dict[int, float], z: Any) -> Any:
     return constant + 0.0 * z if total is None else total + constant if constant else total
 
 
-def parse_link(text: str, flag: str = "--link") -> Link:
+def parse_link(text: str, field: str = "link") -> Link:
     """Read `h2+0.5*h4`: signed terms, each an optional number times h1 to h8.
 
-    Errors: `UsageError` naming the flag, what is wrong and what to do.
+    Errors: `ParameterError`.
     """
     terms: dict[int, float] = {}
     place = 0
@@ -143,23 +143,25 @@ def parse_link(text: str, flag: str = "--link") -> Link:
                 f"{1 / MAX_COEFFICIENT:g} to {MAX_COEFFICIENT:g}"
             )
         if problem:
-            raise UsageError(f"{flag} {text}: {problem}")
+            raise ParameterError(field, text, problem)
         terms[order] = c
     if not terms or place != len(text):
         rest = text[place:].strip() or "nothing"
-        raise UsageError(
-            f"{flag} {text}: expected a sum of terms like h2+0.5*h4, got stuck at {rest!r}"
+        raise ParameterError(
+            field, text, f"expected a sum of terms like h2+0.5*h4, got stuck at {rest!r}"
         )
     return Link(tuple(sorted(terms.items())))
 
 
 def parse_links(texts: Sequence[str]) -> list[Link]:
-    """The links of `--links`.
+    """Several links.
 
-    Errors: `UsageError`, also for one link written in two ways.
+    Errors: `ParameterError`, also for one link written in two ways.
     """
-    links = [parse_link(text, "--links") for text in texts]
+    links = [parse_link(text, "links") for text in texts]
     for place, link in enumerate(links):
         if link in links[:place]:
-            raise UsageError(f"--links {texts[place]}: {link.name} stands there twice; drop one")
+            raise ParameterError(
+                "links", texts[place], f"{link.name} stands there twice", "drop one"
+            )
     return links

@@ -63,12 +63,12 @@ class Shared:
         self.v, self.etas = self.v[rows], self.etas[groups]
         self._spread()
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs."""
         return {"v": self.v, "etas": self.etas}
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
         self.v, self.etas = state["v"], state["etas"]
         self._spread()
 
@@ -133,12 +133,12 @@ class Reduced:
         self.u, self.r, self.etas = self.u[rows], self.r[rows], self.etas[groups]
         self._spread()
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs."""
         return {"u": self.u, "r": self.r, "etas": self.etas, "rng": self.rng.bit_generator.state}
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
         self.u, self.r, self.etas = state["u"], state["r"], state["etas"]
         self.rng.bit_generator.state = state["rng"]
         self._spread()

@@ -14,7 +14,7 @@ from .scaling import cells
 def psweep(run: Run, p: Psweep) -> None:
     """Per replicate, link and P: every step size of the grid, the best one, and the fits.
 
-    Errors: `UsageError` for a link that cannot be read and for P > d.
+    Errors: `ParameterError` for a link that cannot be read and for P > d.
     """
     parsed = parse_links(p.links)
     for P in p.Ps:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from toolbox.core.compute import one_thread
 from toolbox.core.run import Run
 
 from . import data, metrics, theory
 from .cli import Scaling, UntilArrival
-from .learn import Arrival, Problem, one_thread, prepare, race
+from .learn import Arrival, Problem, prepare, race
 from .link import Link, parse_links
 
 
 def scaling(run: Run, p: Scaling) -> None:
     """Per replicate, link and d: every step size of the grid, the best one, and the fits.
 
-    Errors: `UsageError` for a link that cannot be read and for P > d.
+    Errors: `ParameterError` for a link that cannot be read and for P > d.
     """
     parsed = parse_links(p.links)
     for d in p.dims:
@@ -39,17 +41,9 @@ def cells(run: Run, p: UntilArrival, problems: Sequence[Problem], size: str) -> 
 
     The step sizes of a cell share one stream and so one batch, that of the largest step.
     """
-    jobs = [(repeat, k) for repeat in range(run.repeats) for k in range(len(problems))]
-    state: dict[str, Any] = run.restore() or {"job": 0, "inner": None, "best": []}
-    inner, best = state["inner"], list(state["best"])
-    with one_thread(), run.progress(len(jobs), "cells", state["job"]) as bar:
-        for number in range(state["job"], len(jobs)):
-            repeat, k = jobs[number]
-            problem = problems[k]
-
-            def tick(make: Any) -> None:
-                run.checkpoint(lambda: {"job": number, "inner": make(), "best": best})
-
+    for repeat in run.replicates():
+        best: list[dict[str, Any]] = run.kept([])
+        for problem in run.cells(problems, "cells"):
             unit = theory.step_unit(problem.link, problem.P, problem.d, problem.sigma)
             scales = np.array(sorted(p.eta_grid))
             b = min(
@@ -57,26 +51,21 @@ def cells(run: Run, p: UntilArrival, problems: Sequence[Problem], size: str) -> 
                 theory.batch_size(problem.link, float(unit * scales[-1]), p.batch, problem.numbers),
             )
             learner, stream = prepare(run, repeat, problem, unit * scales * b, b, "samples")
-            try:
-                found = race(run, p, problem, learner, stream, tick, inner)
-            finally:
-                stream.close()
-            inner = None
+            with one_thread(), contextlib.closing(stream):
+                found = race(run, p, problem, learner, stream)
             run.write("steps", _rows(problem, scales, unit * scales, b, found), repeat)
             chosen = _best(problem, scales, unit * scales, b, p.level, found)
             run.write("samples", chosen, repeat)
             best.append(chosen)
-            bar.update(1, f"{problem.link.name} {size} {getattr(problem, size)}")
-            if k + 1 == len(problems):
-                run.write("fit", _fits(pd.DataFrame(best), problems, size), repeat)
-                run.write("laws", _laws(pd.DataFrame(best), problems, size), repeat)
-                edge = sum(row["at_edge"] for row in best)
-                if edge:
-                    run.say(
-                        f"replicate {repeat}: the best step size is at the edge of --eta-grid in "
-                        f"{edge} of {len(best)} cells"
-                    )
-                best = []
+            run.note(f"{problem.link.name} {size} {getattr(problem, size)}")
+        run.write("fit", _fits(pd.DataFrame(best), problems, size), repeat)
+        run.write("laws", _laws(pd.DataFrame(best), problems, size), repeat)
+        edge = sum(row["at_edge"] for row in best)
+        if edge:
+            run.say(
+                f"replicate {repeat}: the best step size is at the edge of the grid in {edge} of "
+                f"{len(best)} cells; widen the grid"
+            )
 
 
 def _rows(problem: Problem, scales: Any, etas: Any, batch: int, found: Arrival) -> dict[str, Any]:

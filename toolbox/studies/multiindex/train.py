@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from toolbox.core.compute import one_thread
 from toolbox.core.run import Run
 
 from . import data, metrics, theory
 from .cli import Train
-from .learn import Plan, Problem, one_thread, plan, stages, warn
+from .learn import Plan, Problem, plan, stages, warn
 from .link import Link, parse_link
 from .model import Learner, Shared
 
@@ -23,7 +24,7 @@ RIDGE_LAMBDA = 1e-4
 def train(run: Run, p: Train) -> None:
     """Per replicate: the metrics at every 2 % of the samples, then the fit of the second layer.
 
-    Errors: `UsageError` for a link that cannot be read and for P > d.
+    Errors: `ParameterError` for a link that cannot be read and for P > d.
     """
     phi = parse_link(p.link)
     data.check_sizes(p.P, p.d)
@@ -31,43 +32,36 @@ def train(run: Run, p: Train) -> None:
     problem = Problem(phi, p.d, p.P, p.m, p.noise, p.rotate)
     steps = plan(problem, p)
     warn(run, p.eta)
-    total = sum(steps.steps)
-    state: dict[str, Any] = run.restore() or {"repeat": 0, "inner": None, "first": [None, None]}
-    with one_thread(), run.progress(run.repeats * total, "steps", state["repeat"] * total) as bar:
-        inner, first = state["inner"], list(state["first"])
-        for repeat in range(state["repeat"], run.repeats):
+    for repeat in run.replicates():
+        first: list[int | None] = run.kept([None, None])
 
-            def tick(make: Any) -> None:
-                run.checkpoint(lambda: {"repeat": repeat, "inner": make(), "first": first})
-                bar.update(1)
+        def record(stage: int, n: int, u: Floats, first: list[int | None] = first) -> None:
+            found = metrics.alignment(u)
+            for kind, name in enumerate(("sub_median", "align_median")):
+                if first[kind] is None and found[name] >= LEVEL:
+                    first[kind] = n
+            run.write("train", _row(phi, problem, steps, stage, n, found, first), repeat)
+            shown = {
+                "subspace": found["sub_median"], "alignment": found["align_median"],
+                "worst direction": found["worst_dir"], "isotropy": found["iso_sum4"],
+                "uniform direction": theory.null_sum4(p.P),
+            }  # fmt: skip
+            names, values = list(shown), list(shown.values())
+            run.write("curves", {"samples": n, "quantity": names, "value": values}, repeat)
 
-            def record(stage: int, n: int, u: Floats) -> None:
-                found = metrics.alignment(u)
-                for kind, name in enumerate(("sub_median", "align_median")):
-                    if first[kind] is None and found[name] >= LEVEL:
-                        first[kind] = n
-                run.write("train", _row(phi, problem, steps, stage, n, found, first), repeat)
-                shown = {
-                    "subspace": found["sub_median"], "alignment": found["align_median"],
-                    "worst direction": found["worst_dir"], "isotropy": found["iso_sum4"],
-                    "uniform direction": theory.null_sum4(p.P),
-                }  # fmt: skip
-                names, values = list(shown), list(shown.values())
-                run.write("curves", {"samples": n, "quantity": names, "value": values}, repeat)
-
-            learner = stages(run, repeat, problem, steps, tick, inner, record)
-            found = metrics.alignment(learner.overlaps()[0].double().cpu().numpy())
-            error = ridge(run, repeat, problem, learner, p.ridge_n)
-            run.write(
-                "final",
-                {
-                    "link": phi.name, "d": p.d, "P": p.P, "m": p.m, "samples": _seen(steps),
-                    "t_sub": first[0], "t_dir": first[1], **found,
-                    "ridge_samples": p.ridge_n, "ridge_relative_error": error,
-                },
-                repeat,
-            )  # fmt: skip
-            inner, first = None, [None, None]
+        with one_thread():
+            learner = stages(run, repeat, problem, steps, record)
+        found = metrics.alignment(learner.overlaps()[0].double().cpu().numpy())
+        error = ridge(run, repeat, problem, learner, p.ridge_n)
+        run.write(
+            "final",
+            {
+                "link": phi.name, "d": p.d, "P": p.P, "m": p.m, "samples": _seen(steps),
+                "t_sub": first[0], "t_dir": first[1], **found,
+                "ridge_samples": p.ridge_n, "ridge_relative_error": error,
+            },
+            repeat,
+        )  # fmt: skip
 
 
 def _seen(steps: Plan) -> int:
@@ -98,8 +92,10 @@ def ridge(run: Run, repeat: int, problem: Problem, learner: Learner, n: int) -> 
     phi, rng = problem.link, run.rng(repeat, "ridge")
     moment: Floats = np.zeros(problem.m)
     gram: Floats = np.zeros((problem.m, problem.m))
+    sizes = _chunks(n, max(1, 2**22 // (problem.d + problem.m)))
     frame = None if learner.frame is None else learner.frame.double().cpu().numpy()
-    for size in _chunks(n, max(1, 2**22 // (problem.d + problem.m))):
+    for chunk in run.steps(len(sizes), rng, moment, gram, label="chunks of the ridge regression"):
+        size = sizes[chunk]
         x = rng.standard_normal((size, problem.d))
         inner = x[:, : problem.P] if frame is None else x @ frame
         y = phi.value(inner).sum(axis=1) + problem.sigma * rng.standard_normal(size)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from toolbox.core.compute import one_thread
 from toolbox.core.run import Run
 
 from . import data, theory
 from .cli import Width
-from .learn import Problem, one_thread, plan, stages, warn
+from .learn import Problem, plan, stages, warn
 from .link import parse_link
 
 
@@ -20,7 +19,7 @@ def width(run: Run, p: Width) -> None:
     Neurons do not interact, so one training of groups x max(widths) neurons on one stream serves
     every width.
 
-    Errors: `UsageError` for a link that cannot be read and for P > d.
+    Errors: `ParameterError` for a link that cannot be read and for P > d.
     """
     phi = parse_link(p.link)
     data.check_sizes(p.P, p.d)
@@ -29,29 +28,20 @@ def width(run: Run, p: Width) -> None:
     problem = Problem(phi, p.d, p.P, total, p.noise)
     steps = plan(problem, p)
     warn(run, p.eta)
-    state: dict[str, Any] = run.restore() or {"repeat": 0, "inner": None}
-    inner = state["inner"]
-    count = sum(steps.steps)
-    with one_thread(), run.progress(run.repeats * count, "steps", state["repeat"] * count) as bar:
-        for repeat in range(state["repeat"], run.repeats):
-
-            def tick(make: Any) -> None:
-                run.checkpoint(lambda: {"repeat": repeat, "inner": make()})
-                bar.update(1)
-
-            learner = stages(run, repeat, problem, steps, tick, inner)
-            inner = None
-            found = (learner.overlaps()[0].double().cpu().numpy() ** 2) >= p.level
-            for m in sorted(p.widths):
-                blocks = total // m
-                each = found[: blocks * m].reshape(blocks, m, p.P).any(axis=1).mean(axis=1)
-                row = {"link": phi.name, "d": p.d, "P": p.P, "m": m, "groups": blocks}
-                shares = {
-                    "measured": (each.mean(), (each == 1).mean()),
-                    "coupons": (theory.coupon(p.P, m), theory.coupon_all(p.P, m)),
-                }
-                for source, (share, every) in shares.items():
-                    both = {"directions_found": float(share), "all_found": float(every)}
-                    run.write("width", {**row, "source": source, **both}, repeat)
-            arrived = np.mean(found.any(axis=1))
-            run.say(f"replicate {repeat}: {arrived:.3f} of {total} neurons found a direction")
+    for repeat in run.replicates():
+        with one_thread():
+            learner = stages(run, repeat, problem, steps)
+        found = (learner.overlaps()[0].double().cpu().numpy() ** 2) >= p.level
+        for m in sorted(p.widths):
+            blocks = total // m
+            each = found[: blocks * m].reshape(blocks, m, p.P).any(axis=1).mean(axis=1)
+            row = {"link": phi.name, "d": p.d, "P": p.P, "m": m, "groups": blocks}
+            shares = {
+                "measured": (each.mean(), (each == 1).mean()),
+                "coupons": (theory.coupon(p.P, m), theory.coupon_all(p.P, m)),
+            }
+            for source, (share, every) in shares.items():
+                both = {"directions_found": float(share), "all_found": float(every)}
+                run.write("width", {**row, "source": source, **both}, repeat)
+        arrived = np.mean(found.any(axis=1))
+        run.say(f"replicate {repeat}: {arrived:.3f} of {total} neurons found a direction")
