@@ -75,7 +75,7 @@ def test_links_are_read_and_named_canonically(text, terms, name):
 def test_what_is_no_link_is_refused_in_one_sentence(text, said):
     with pytest.raises(UsageError) as caught:
         parse_link(text)
-    assert str(caught.value).startswith(f"--link {text}: ")
+    assert str(caught.value).startswith(f"link={text!r}: ")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 

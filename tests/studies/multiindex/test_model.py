@@ -192,7 +192,7 @@ def test_labels_have_the_noise_asked_for():
 
 
 def test_more_directions_than_dimensions_are_refused_in_one_sentence():
-    with pytest.raises(UsageError, match="--P 9: orthonormal directions in R\\^8"):
+    with pytest.raises(UsageError, match="P=9: orthonormal directions in R\\^8"):
         data.check_sizes(9, 8)
     data.check_sizes(8, 8)
 

@@ -79,16 +79,21 @@ def overlaps(learner: Learner, run: Run, what: str) -> Floats:
 
 @dataclass
 class Arrival:
-    """Samples until the median neuron arrives, (S,), NaN when it had not; and where a race stands.
-
-    seen : samples that each step size has seen
-    alive : step sizes that have not arrived;  n : samples so far
-    due, limit : samples at which to look next, and at which the others are given up
-    """
+    """Samples until the median neuron arrives, (S,), NaN when it had not; and samples seen."""
 
     subspace: Floats
     direction: Floats
     seen: Floats
+
+
+@dataclass
+class Standing:
+    """Where a race stands.
+
+    alive : step sizes that have not arrived;  n : samples so far
+    due, limit : samples at which to look next, and at which the others are given up
+    """
+
     alive: NDArray[np.int64]
     limit: int
     n: int = 0
@@ -105,31 +110,31 @@ def race(run: Run, p: UntilArrival, problem: Problem, learner: Learner, stream: 
     Errors: `Diverged` when an overlap is not finite.
     """
     S = len(learner.etas)
-    never = np.full(S, np.nan)
-    at = Arrival(never, never.copy(), np.zeros(S), np.arange(S), p.max_samples)
-    for _ in run.steps(None, learner, stream, at):
+    arrival = Arrival(np.full(S, np.nan), np.full(S, np.nan), np.zeros(S))
+    at = Standing(np.arange(S), p.max_samples)
+    for _ in run.steps(None, learner, stream, arrival, at):
         if not len(at.alive) or at.n >= at.limit:
             break
         learner.step(*stream.next())
         at.n += stream.batch
-        at.seen[at.alive] = at.n
+        arrival.seen[at.alive] = at.n
         if at.n < at.due and at.n < at.limit:
             continue
         at.due = at.n + at.n // 100
         square = overlaps(learner, run, f"after {at.n} samples") ** 2
         mass = np.median(square.sum(axis=2), axis=1)
         best = np.median(square.max(axis=2), axis=1)
-        for times, value in ((at.subspace, mass), (at.direction, best)):
+        for times, value in ((arrival.subspace, mass), (arrival.direction, best)):
             fresh = at.alive[(value >= p.level) & np.isnan(times[at.alive])]
             times[fresh] = at.n
-        goal = at.direction if problem.link.names_directions else at.subspace
+        goal = arrival.direction if problem.link.names_directions else arrival.subspace
         arrived = ~np.isnan(goal[at.alive])
         if arrived.any():
             at.limit = min(at.limit, int(p.patience * np.nanmin(goal)))
             at.alive = at.alive[~arrived]
             if len(at.alive):
                 learner.keep(~arrived)
-    return at
+    return arrival
 
 
 # ------------------------------------------------------------------------------------- stages

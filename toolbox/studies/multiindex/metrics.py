@@ -68,21 +68,32 @@ def final_ridge_error(tables: Tables) -> float:
 # ------------------------------------------------------------------------------------- scaling
 
 
-def _mean_exponent(tables: Tables, lowest: int, column: str = "exponent") -> float:
-    """Mean fitted exponent of the directions over the links of one information exponent.
+def _slopes(tables: Tables, size: str, smallest: int = 0) -> dict[str, float]:
+    """Exponent of `size`, d or P, in the samples to the directions, by link.
+
+    Links with a size that did not arrive are left out: what is missing is the largest.
+    """
+    rows = tables["samples"]
+    rows = rows[rows[size] >= smallest]
+    return {
+        str(name): loglog_slope(own[size], own["samples_dir"])
+        for name, own in rows.groupby("link")
+        if parse_link(str(name)).names_directions and own["samples_dir"].notna().all()
+    }
+
+
+def _mean_exponent(tables: Tables, lowest: int) -> float:
+    """Mean exponent of d over the links of one information exponent.
 
     lowest : 2 for links with second-order term and more; 3 for all with none of orders 1 and 2
     """
-    rows = tables["fit"]
-    rows = rows[(rows["target"] == "dir") & (rows["censored"] == 0)]
-    parsed = {name: parse_link(name) for name in rows["link"].unique()}
-    kept = [
-        name
-        for name, link in parsed.items()
-        if link.names_directions and (link.lowest == 2 if lowest == 2 else link.lowest >= lowest)
+    order = {name: parse_link(name).lowest for name in _slopes(tables, "d")}
+    values = [
+        slope
+        for name, slope in _slopes(tables, "d").items()
+        if (order[name] == 2 if lowest == 2 else order[name] >= lowest)
     ]
-    values = rows[rows["link"].isin(kept)][column]
-    return float(values.mean()) if len(values) else math.nan
+    return float(np.mean(values)) if values else math.nan
 
 
 def second_order_exponent(tables: Tables) -> float:
@@ -97,12 +108,10 @@ def higher_order_exponent(tables: Tables) -> float:
 
 def asymptotic_exponent(tables: Tables) -> float:
     """Exponent of d in the samples to the directions over d >= 128, orders above 2 alone."""
-    rows = tables["samples"]
-    rows = rows[(rows["d"] >= 128) & rows["samples_dir"].notna()]
     slopes = [
-        loglog_slope(own["d"], own["samples_dir"])
-        for name, own in rows.groupby("link")
-        if parse_link(str(name)).lowest > 2
+        slope
+        for name, slope in _slopes(tables, "d", smallest=128).items()
+        if parse_link(name).lowest > 2
     ]
     return float(np.mean(slopes)) if slopes else math.nan
 
@@ -114,51 +123,54 @@ def exponent_gap(tables: Tables) -> float:
 
 def p_excess(tables: Tables) -> float:
     """Largest over the links of the exponent of P less L - 1, L the lowest order above 2."""
-    rows = tables["fit"]
-    rows = rows[(rows["target"] == "dir") & (rows["censored"] == 0)]
-    excess = [math.nan]
-    for name, exponent in zip(rows["link"], rows["exponent"], strict=True):
-        higher = [q for q, _ in parse_link(name).terms if q > 2]
-        if higher:
-            excess.append(exponent - (min(higher) - 1))
-    return float(np.max(excess[1:])) if len(excess) > 1 else math.nan
+    excess = [
+        slope - (min(q for q, _ in parse_link(name).terms if q > 2) - 1)
+        for name, slope in _slopes(tables, "P").items()
+    ]
+    return float(np.max(excess)) if excess else math.nan
 
 
 # ---------------------------------------------------------------------------------------- flow
 
 
-def _fitted(tables: Tables, lowest: int, target: str) -> list[tuple[str, pd.Series]]:
-    rows = tables["fit"]
-    return [
-        (str(row["link"]), row)
-        for _, row in rows[rows["target"] == target].iterrows()
-        if parse_link(row["link"]).names_directions
-        and min(parse_link(row["link"]).lowest, 3) == lowest
-    ]
+def _times(tables: Tables, lowest: int, target: str) -> dict[str, pd.DataFrame]:
+    """Median flow times to a target, by link; lowest : 2, or 3 for none of orders 1 and 2."""
+    rows = tables["medians"]
+    return {
+        str(name): own
+        for name, own in rows[rows["target"] == target].groupby("link")
+        if parse_link(str(name)).names_directions and min(parse_link(str(name)).lowest, 3) == lowest
+    }
+
+
+def _per_log(rows: pd.DataFrame) -> float:
+    """Slope of the flow time in ln d."""
+    if rows["d"].nunique() < 2:
+        return math.nan
+    return float(np.polyfit(np.log(rows["d"].astype(float)), rows["time"], 1)[0])
 
 
 def log_slope_ratio(tables: Tables) -> float:
     """Slope of the time to the directions in ln d, times 4 c_2^2: 1 in the theory."""
     ratios = [
-        4 * parse_link(name).coefficient(2) ** 2 * row["time_per_log"]
-        for name, row in _fitted(tables, 2, "dir")
+        4 * parse_link(name).coefficient(2) ** 2 * _per_log(rows)
+        for name, rows in _times(tables, 2, "dir").items()
     ]
     return float(np.mean(ratios)) if ratios else math.nan
 
 
 def second_stage_slope(tables: Tables) -> float:
     """Slope in ln d of the time from subspace to directions, over that of the time to both."""
-    whole = {name: row["time_per_log"] for name, row in _fitted(tables, 2, "dir")}
-    first = {name: row["time_per_log"] for name, row in _fitted(tables, 2, "sub")}
-    ratios = [(whole[name] - first[name]) / whole[name] for name in whole if name in first]
+    whole, first = _times(tables, 2, "dir"), _times(tables, 2, "sub")
+    ratios = [1 - _per_log(first[name]) / _per_log(whole[name]) for name in whole if name in first]
     return float(np.mean(ratios)) if ratios else math.nan
 
 
 def power_excess(tables: Tables) -> float:
     """Exponent of d in the time to the directions without second order, less (p - 2) / 2."""
     gaps = [
-        row["time_exponent"] - theory.time_exponent(parse_link(name))
-        for name, row in _fitted(tables, 3, "dir")
+        loglog_slope(rows["d"], rows["time"]) - theory.time_exponent(parse_link(name))
+        for name, rows in _times(tables, 3, "dir").items()
     ]
     return float(np.mean(gaps)) if gaps else math.nan
 
@@ -199,3 +211,44 @@ def coupon_gap(tables: Tables) -> float:
     """Mean over the widths of the share of directions found, less that of uniform coupons."""
     shares = tables["width"].pivot(index="m", columns="source", values="directions_found")
     return float((shares["measured"] - shares["coupons"]).mean())
+
+
+# ------------------------------------------------------------------------------------ controls
+
+
+def untrained(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Neurons as they were at the first recorded moment, and a second layer that predicts the
+    mean."""
+    first = tables["train"].groupby(["seed", "repeat"], as_index=False).first()
+    names = ["seed", "repeat", "align_mean", "worst_dir"]
+    final = tables["final"].drop(columns=names[2:]).merge(first[names], on=["seed", "repeat"])
+    return {**tables, "final": final.assign(ridge_relative_error=1.0)}
+
+
+def subspace_at_once(tables: Tables) -> dict[str, pd.DataFrame]:
+    """The subspace is found as fast in every dimension, so that the second stage grows with d."""
+    rows = tables["medians"].copy()
+    smallest = rows[(rows["target"] == "sub") & (rows["d"] == rows["d"].min())]
+    of_link = smallest.groupby("link")["time"].mean()
+    rows["time"] = rows["time"].mask(rows["target"] == "sub", rows["link"].map(of_link))
+    return {**tables, "medians": rows}
+
+
+def outside_the_subspace(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Neurons with the subspace mass P / d of a uniform direction."""
+    rows = tables["identify"]
+    return {**tables, "identify": rows.assign(sub=rows["P"] / rows["d"])}
+
+
+def one_direction_alone(tables: Tables) -> dict[str, pd.DataFrame]:
+    """All neurons find the same direction, whatever the width."""
+    rows = tables["width"]
+    found = rows["directions_found"].mask(rows["source"] == "measured", 1 / rows["P"])
+    return {**tables, "width": rows.assign(directions_found=found)}
+
+
+def steeper_than_the_bound(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Samples that grow with P by a power of 8 more, above every L - 1 of links up to h8."""
+    rows = tables["samples"]
+    grown = (rows["samples_dir"] * rows["P"].astype(float) ** 8).round()
+    return {**tables, "samples": rows.assign(samples_dir=grown)}
