@@ -152,9 +152,9 @@ def ours(s, every) -> list[int]:
     with tempfile.TemporaryDirectory() as folder:
         run = Run(
             study="icl", command="plateau", spec=load_command("icl", "plateau"), seed=0,
-            repeats=1, asked_device="cpu", force=True, quiet=True, folder=Path(folder),
-            checkpoint_path=Path(folder) / "none", say=print,
-            manifest={"machine": {"threads": len(os.sched_getaffinity(0))}},
+            repeats=1, asked_device="cpu", again=True, allow_costly=False, quiet=True,
+            folder=Path(folder), checkpoint_path=Path(folder) / "none", say=print,
+            manifest={}, threads=len(os.sched_getaffinity(0)),
         )  # fmt: skip
         return [outcome["steps"] for outcome in train(run, s, every)]
 

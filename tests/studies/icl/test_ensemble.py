@@ -108,10 +108,10 @@ def test_a_saved_ensemble_goes_on_byte_for_byte(blocks):
     first = Ensemble(s, members, 3)
     for _ in range(blocks):
         first.block()
-    state = first.state()
+    state = first.state_dict()
     first.block()  # the saved state is a copy
     second = Ensemble(s, members, 3)
-    second.load(state)
+    second.load_state_dict(state)
     for one, other in zip(whole, finish(second), strict=True):
         same(one, other)
 

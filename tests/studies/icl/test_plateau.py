@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 
 from toolbox.studies.icl import trainer
 from toolbox.studies.icl.controls import KINDS
@@ -242,12 +241,6 @@ def test_small_models_are_stacked_by_replicate_and_large_ones_train_apart():
     assert trainer.groups(large, members, "cuda") == [[0, 2], [1, 3]]
     mixed = [member("coin"), member("coin", "linear")]
     assert trainer.groups(setting(per_task_batch=True), mixed, "cpu") == [[0], [1]]
-
-
-def test_a_system_without_glibc_computes_as_well(monkeypatch):
-    monkeypatch.setattr(trainer.ctypes, "CDLL", lambda name: object())
-    with trainer.one_thread():
-        assert torch.get_num_threads() == 1
 
 
 def test_a_checkpoint_goes_on_from_where_the_source_was(cli, tmp_path):

@@ -217,7 +217,7 @@ def test_training_goes_on_from_a_saved_state_byte_for_byte(kind):
     members = [member("parity2"), member("linear", "conjunction"), member("coin")]
     whole, first, second = (Ensemble(s, members, 3) for _ in range(3))
     first.block()
-    second.load(first.state())
+    second.load_state_dict(first.state_dict())
     for each in (whole, second):
         while each.alive:
             each.block()

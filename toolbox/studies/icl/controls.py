@@ -50,6 +50,6 @@ def controls(
     for arm in plan:
         check_tasks(arm.tasks, setting, "--helpers")
     members = [Member(arm, repeat) for arm in plan for repeat in range(run.repeats)]
-    outcomes = train(run, setting, members, saved=run.restore())
+    outcomes = train(run, setting, members)
     results.write(run, members, outcomes, setting.token)
     results.end_if_diverged(members, outcomes)

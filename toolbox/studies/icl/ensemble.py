@@ -232,8 +232,8 @@ class Ensemble:
 
     # ---------------------------------------------------------------------------- checkpoints
 
-    def state(self) -> dict[str, Any]:
-        """All that `load` needs to go on byte for byte."""
+    def state_dict(self) -> dict[str, Any]:
+        """All that `load_state_dict` needs to go on byte for byte."""
         return {
             "t": self.t,
             "alive": list(self.alive),
@@ -244,8 +244,8 @@ class Ensemble:
             "tracks": [each.state() for each in self.tracks],
         }
 
-    def load(self, state: Any) -> None:
-        """Go on from what `state` returned."""
+    def load_state_dict(self, state: Any) -> None:
+        """Go on from what `state_dict` returned."""
         self.t, self.alive = state["t"], list(state["alive"])
         self.left, self.diverged = dict(state["left"]), dict(state["diverged"])
         for each, saved in zip(self.prompts, state["prompts"], strict=True):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from toolbox.core.compute import one_thread
 from toolbox.core.errors import UsageError
 from toolbox.core.run import Run
 
 from . import no_context, tasks
-from .trainer import one_thread
 
 LENGTH = 2
 """Examples of a prompt; no optimum depends on it."""
@@ -53,13 +53,9 @@ def ncl(
 ) -> None:  # fmt: skip
     """Table `ncl`, a row per task and dimension, and `mix`, where plateaus stand in a mix."""
     rows, together = rows_of(names, d), mix_dims(mix, d)
-    start = run.restore() or 0
-    total = run.repeats * len(rows)
-    with one_thread(), run.progress(total, "optima", start) as progress:
-        for index in range(start, total):
-            run.checkpoint(lambda: index)
-            repeat, row = divmod(index, len(rows))
-            name, dim = rows[row]
+    cells = [(repeat, name, dim) for repeat in range(run.repeats) for name, dim in rows]
+    with one_thread(denormals=False):
+        for repeat, name, dim in run.cells(cells, "optima"):
             exact = no_context.optimum(name, dim, LENGTH)
             stream = run.torch_generator(repeat, "ncl", name, dim)
             drawn = no_context.monte_carlo(name, dim, LENGTH, inputs, functions, stream)
@@ -76,7 +72,6 @@ def ncl(
                 },
                 repeat,
             )  # fmt: skip
-            progress.update(1)
     for repeat in range(run.repeats):
         for dim in together:
             levels = no_context.plateaus(mix, dim, LENGTH)

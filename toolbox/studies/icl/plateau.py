@@ -55,12 +55,10 @@ def plateau(
     lrs = rates(lr, lr_sweep)
     plan = arms(names, watched, lrs, duplicates)
     members = [Member(arm, repeat) for arm in plan for repeat in range(run.repeats)]
-    saved = run.restore()
-    if saved is None:
-        run.say(f"tasks: {', '.join(names)} (--tasks takes a number or names)")
-        if setting.token == "pair":
-            run.say("pair tokens are a stand-in, not the paper's: one token per example")
-    outcomes = train(run, setting, members, saved=saved)
+    run.say(f"tasks: {', '.join(names)} (--tasks takes a number or names)")
+    if setting.token == "pair":
+        run.say("pair tokens are a stand-in, not the paper's: one token per example")
+    outcomes = train(run, setting, members)
     table = results.write(run, members, outcomes, setting.token)
     ratios, best = [], []
     for repeat in range(run.repeats):

@@ -39,6 +39,6 @@ def table(run: Run, *, tasks: Sequence[str], mix_index: int, lr: float, setting:
     wanted = every if mix_index < 0 else [every[mix_index]]
     arms = [Arm("+".join(mix), "mix", mix, lr, mix) for mix in wanted]
     members = [Member(arm, repeat) for arm in arms for repeat in range(run.repeats)]
-    outcomes = train(run, setting, members, saved=run.restore())
+    outcomes = train(run, setting, members)
     results.write(run, members, outcomes, setting.token)
     results.end_if_diverged(members, outcomes)

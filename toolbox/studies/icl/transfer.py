@@ -25,12 +25,8 @@ def transfer(run: Run, *, source: str, target: str, lr: float, setting: Setting)
     of_source = Arm(source, "source", (source,), lr, (source,))
     of_target = Arm(target, "scratch", (target,), lr, (target,))
     first = [Member(of_source, repeat, keep=True) for repeat in repeats]
-    saved = run.restore()
-    if saved is not None and saved["before"] is not None:
-        sources = saved["before"]
-    else:
-        early = dataclasses.replace(setting, until="escape")
-        sources, saved = train(run, early, first, f"{source} alone, member-steps", saved), None
+    early = dataclasses.replace(setting, until="escape")
+    sources = train(run, early, first, f"{source} alone, groups of members")
     second = [Member(of_target, repeat) for repeat in repeats]
     # Another name is another stream of prompts: what the checkpoint has seen comes not again even
     # where source and target are one task.
@@ -40,7 +36,7 @@ def transfer(run: Run, *, source: str, target: str, lr: float, setting: Setting)
             run.say(f"repeat {repeat}: {source} did not leave its plateau, there is no checkpoint")
         else:
             second.append(Member(after, repeat, start=outcome["parameters"]))
-    outcomes = train(run, setting, second, f"{target}, member-steps", saved, before=sources)
+    outcomes = train(run, setting, second, f"{target}, groups of members")
     members, outcomes = [*first, *second], [*sources, *outcomes]
     results.write(run, members, outcomes, setting.token)
     results.end_if_diverged(members, outcomes)
