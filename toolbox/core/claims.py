@@ -8,7 +8,6 @@ A verdict is computed from tables alone. The rule is the same for every claim: *
 from __future__ import annotations
 
 import ast
-import importlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +15,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from toolbox.core import controls
+from toolbox.core.authoring import check_claims
 from toolbox.core.spec import ClaimSpec, CommandSpec
+from toolbox.core.studies import load_part
 from toolbox.core.where import compile_where
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def judge(
     """
     if not spec.claims:
         return []
-    metrics = importlib.import_module(f"toolbox.studies.{study}.metrics")
+    metrics = metrics_of(study, spec)
     tables: dict[str, pd.DataFrame] = {}
     verdicts = []
     for name, claim in spec.claims.items():
@@ -90,6 +91,16 @@ def judge(
         shown = controls.apply(claim.control, tables, spec.tables, metrics) if null else tables
         verdicts.append(_judged(name, claim, shown, evidence, metrics, spec.deterministic))
     return verdicts
+
+
+def metrics_of(study: str, spec: CommandSpec) -> ModuleType:
+    """The study's `metrics.py`, which has every function that the claims name.
+
+    Errors: `StudyError` with file and line.
+    """
+    metrics = load_part(study, "metrics")
+    check_claims(study, spec, metrics)
+    return metrics
 
 
 def _untested(name: str, claim: ClaimSpec, params: Mapping[str, Any]) -> Verdict:
