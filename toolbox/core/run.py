@@ -169,9 +169,8 @@ class Run(Looping):
         """Run a loop that `toolbox.core` has made."""
         return self._loops.run(loop)
 
-    def look_around(self, stop: signal.Signals | None = None) -> float:
+    def look_around(self, stop: signal.Signals | None) -> float:
         """The boundary for one who waits; returns when it has something to do next."""
-        stop = stop or signals.asked()
         if stop is not None or time.monotonic() >= self._loops.due:
             self._boundary(stop)
         return self._loops.due
