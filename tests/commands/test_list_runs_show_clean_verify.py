@@ -90,7 +90,7 @@ def test_runs_failed_says_why_in_one_line(cli, one_of_each):
     text = cli("runs", "--failed").stdout
     assert "failed: no luck" in text
     assert "Traceback" not in text
-    assert "diverged: the loss at step" in text
+    assert "diverged: the loss at step" in " ".join(text.split())
     assert one_of_each["complete"] not in text
 
 
@@ -203,7 +203,7 @@ def test_verify_pools_seeds_and_supports_a_fair_coin(cli, toss):
     assert verdict["measured"] == pytest.approx(0.5, abs=0.0026)
     text = cli("verify").stdout
     assert "supported" in text
-    assert "fair (paper): The coin is fair. [Section 1; the paper's value: 0.5]" in text
+    assert "fair: The coin is fair. [Section 1; the paper's value: 0.5]" in text
     assert "the paper: 1 of 1 supported" in text
 
 
@@ -225,14 +225,33 @@ def test_verify_is_inconclusive_and_exits_0_with_few_seeds_or_a_small_scale(cli,
         "needs tosses >= 1000; here tosses = 100",
     ]
     newest = cli("verify", "coin", "toss").stdout
-    assert "fair (paper)" in newest
-    assert "to test it: --tosses 1000" in " ".join(newest.split())
+    assert "Not tested with these parameters; what would test it:\n  fair: --tosses 1000" in newest
     assert "--pool all judges 2 configurations" in " ".join(newest.split())
     assert "tosses=100 " in newest
     assert "bias" not in newest  # both pools agree in it
     result = cli("verify", "coin", "toss", "--pool", "zz")
     assert result.code == 2
     assert "--pool zz: no pool of coin toss begins so; there are" in result.stderr
+
+
+def test_one_replicate_shows_its_value_and_that_it_is_one(cli, toss):
+    toss("--tosses", 10_000)
+    text = cli("verify", "coin").stdout
+    assert "(1 seed)" in text
+    assert "inf" not in text
+    assert "inconclusive: needs 3 seeds or repeats, has 1; to settle it: --repeats 3" in text
+
+
+def test_a_run_that_is_complete_already_gives_its_verdicts_too(cli, out):
+    line = ("coin", "toss", "--tosses", 10_000, "--repeats", 3, "--out", out)
+    first, again = (json.loads(cli(*line, "--json", "--quiet").stdout) for _ in range(2))
+    assert again["already_there"]
+    assert again["verdicts"] == first["verdicts"]
+    assert again["verdicts"][0]["claim"] == "fair"
+    told = cli(*line).stderr
+    assert "already complete" in told
+    assert "measured [95 % CI]" in told
+    assert "measured [95 % CI]" not in cli(*line, "--quiet").stderr
 
 
 def test_verify_refuses_a_table_that_was_edited_by_name(cli, toss):
@@ -252,13 +271,3 @@ def test_verify_of_nothing_says_what_to_do(cli, out):
     assert "no finished run of coin toss under" in result.stderr
     assert cli("verify", "coin", "tos").code == 2
     assert cli("verify", "coins").code == 2
-
-
-@pytest.mark.parametrize("command", ["plot", "verify"])
-def test_a_pool_that_is_not_there_is_answered_with_those_that_are(cli, command):
-    assert cli("coin", "toss").code == 0
-    result = cli(command, "coin", "toss", "--pool", "zz")
-    assert result.code == 2
-    assert result.stderr.startswith("toolbox: --pool zz: no pool of coin toss begins so; there are")
-    (pool,) = result.stderr.split("there are ")[1].split()
-    assert cli(command, "coin", "toss", "--pool", pool[:4]).code == 0

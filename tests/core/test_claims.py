@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from toolbox.core.claims import Evidence, decide, flags_that_meet, interval, judge, summary_line
+from toolbox.core.claims import Evidence, decide, interval, judge, summaries
+from toolbox.core.remedies import flags_that_meet, readable
 from toolbox.core.spec import ClaimSpec, CommandSpec
 
 FAIR = {
@@ -257,7 +258,8 @@ def test_when_all_diverged_it_says_so():
 def test_replicates_without_the_cells_of_the_others_are_named_and_left_out():
     verdict = verdict_of(FAIR, {**SOUND, (7, 0): 0.99}, left_out=frozenset({(7, 0)}))
     assert (verdict.verdict, verdict.replicates) == ("supported", 6)
-    assert "seed 7 repeat 0" in verdict.reason
+    assert "seed 7 repeats 0" in verdict.reason
+    assert verdict.left_out == ((7, 0),)
 
 
 def test_a_claim_that_does_not_apply_is_not_tested(monkeypatch):
@@ -277,15 +279,22 @@ def test_a_claim_that_does_not_apply_is_not_tested(monkeypatch):
     ("requires", "flags"),
     [
         ("T >= 1e5", "--T 100000"),
-        ("T >= 10 and fast", ""),
+        ("T >= 10 and fast", "--T 10 --fast"),
         ("T >= 10 and steps <= 5 and kind == 'b'", "--T 10 --kind b"),
         ("sub_steps == 3", "--sub-steps 3"),
-        ("T > 10", ""),
+        ("T > 10", "--T 11"),
+        ("T < 1 and not slow and good == True", "--T 0 --no-slow --good"),
+        ("kind in ['b', 'c']", "--kind b"),
+        ("kind != 'a'", ""),
+        ("T ** 2 > 10 and steps >= 3", ""),
+        ("T ** 2 < 10 and steps >= 3", "--steps 3"),
     ],
 )
 def test_the_flags_that_would_test_a_claim_are_read_off_its_condition(requires, flags):
-    params = {"T": 1, "steps": 2, "kind": "a", "sub_steps": 1, "fast": False}
+    params = {"T": 1, "steps": 2, "kind": "a", "sub_steps": 1}
+    params |= {"fast": False, "slow": True, "good": False}
     assert flags_that_meet(requires, params) == flags
+    assert readable(requires) or "!=" in requires or "**" in requires
 
 
 def test_the_paper_is_counted_first():
@@ -294,9 +303,10 @@ def test_the_paper_is_counted_first():
         decide("b", claim_of(0.0, None), [5.0, 5.1, 5.0]),
         decide("c", claim_of(0.0, None).model_copy(update={"origin": "control"}), [1.0] * 3),
     ]
-    assert summary_line(verdicts[::-1]) == (
-        "the paper: 1 of 2 supported, 1 inconclusive; controls: 1 of 1 supported"
-    )
+    assert summaries(verdicts[::-1]) == [
+        "the paper: 1 of 2 supported, 1 inconclusive",
+        "controls: 1 of 1 supported",
+    ]
 
 
 def test_an_inconclusive_verdict_says_about_how_many_replicates_would_settle_it():

@@ -252,6 +252,19 @@ def test_finished_runs_of_equal_parameters_are_pooled_newest_last(out):
     assert [sorted({*pool.read("curve")["seed"]}) for pool in pools] == [[0], [0, 1, 2]]
 
 
+def test_every_replicate_that_is_judged_has_the_same_cells(out):
+    """Five replicates of four sizes and, later, three of two of them: the three are left out."""
+    spec = load_command("coin", "train").model_copy(update={"pool_over": ("sizes",)})
+    whole = [record(out, seed, 1, sizes=[6, 9, 14, 22]) for seed in range(5)]
+    part = record(out, 9, 3, sizes=[9, 14])
+    pool = Pool("coin", "train", "p", (*whole, part), spec)
+    assert pool.evidence.left_out == {(9, 0), (9, 1), (9, 2)}
+    # Also where those with fewer sizes are the more numerous.
+    more = record(out, 10, 3, sizes=[9, 14])
+    pool = Pool("coin", "train", "p", (*whole, part, more), spec)
+    assert pool.evidence.left_out == {(seed, repeat) for seed in (9, 10) for repeat in range(3)}
+
+
 def test_cells_of_one_experiment_are_pooled_over_and_deduplicated_each(out):
     spec = load_command("coin", "train").model_copy(update={"pool_over": ("x",)})
     runs = [

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from toolbox.core import claims, code, text
-from toolbox.core.errors import StudyError, ToolboxError, UsageError
+from toolbox.core.errors import ToolboxError, UsageError
 from toolbox.core.pools import Pool, choose, left_out_text, survey
 from toolbox.core.show import draw, verdict_table
-from toolbox.core.spec import selected, tell_once
+from toolbox.core.spec import selected
 from toolbox.core.store import RunRecord
 
 REFUTED = 3
@@ -49,8 +49,6 @@ def verify(
     if not chosen:
         ids = ", ".join(each.id for known in found.values() for each in known)
         raise UsageError(f"--pool {pool}: no pool of {asked} begins so; there are {ids}")
-    sound = [each for each in chosen if _sound(each, alone=study is not None)]
-    unsound, chosen = len(sound) < len(chosen), sound
     judged = [(each, _judge(each)) for each in chosen]
     controls = [(each, _judge(each, null=True)) for each in chosen] if null else []
     if as_json:
@@ -65,25 +63,10 @@ def verify(
         print(_text(judged, found))
     if any(verdict.verdict == "supported" for _, own in controls for verdict in own):
         return CONTROL_FAILED
-    if left_out or unsound:
+    if left_out:
         return LEFT_OUT
     refuted = any(verdict.verdict == "refuted" for _, own in judged for verdict in own)
     return REFUTED if refuted and not null else 0
-
-
-def _sound(pool: Pool, alone: bool) -> bool:
-    """Whether the study's metrics can be used; told once, unless this study alone was asked for.
-
-    Errors: `StudyError` with file and line, when it was.
-    """
-    try:
-        claims.metrics_of(pool.study, pool.spec)
-    except StudyError as error:
-        if alone:
-            raise
-        tell_once(str(error))
-        return False
-    return True
 
 
 def _judge(pool: Pool, null: bool = False) -> list[claims.Verdict]:
@@ -96,13 +79,14 @@ def _text(judged: list[Judged], found: dict[tuple[str, str], list[Pool]]) -> str
     for pool, verdicts in judged:
         where = (pool.study, pool.command)
         others = found[where]
-        head = text.wrapped(_heading(pool, others, len(judged)), rest="    ")
+        said = [_heading(pool, others, len(judged)), *_missing(pool)]
+        head = "\n".join(text.wrapped(line, rest="    ") for line in said)
         if not verdicts:
             parts.append(f"{head}\nno claim is declared for this command")
             continue
         # The statements of a command stand once, below its first pool.
         table = verdict_table(verdicts, sys.stdout, statements=where != last)
-        parts.append(f"{head}\n{table}\n{text.wrapped(claims.summary_line(verdicts), rest='    ')}")
+        parts.append("\n".join([head, table, "", *claims.summaries(verdicts)]))
         last = where
     shown = [text.shown(part, sys.stdout) for part in parts]
     return "\n\n".join(shown)
@@ -115,15 +99,28 @@ def _heading(pool: Pool, others: list[Pool], shown: int) -> str:
     mixed = f", made by toolbox {' and '.join(versions)}" if len(versions) > 1 else ""
     if other := code.other_code(pool.study, [run.manifest for run in pool.runs]):
         mixed += f"; {other}"
-    diverged = len(pool.evidence.diverged)
-    lost = f", {diverged} replicate{'s' if diverged > 1 else ''} diverged" if diverged else ""
     differing = [
         key for key in pool.params if len({json.dumps(each.params.get(key)) for each in others}) > 1
     ]
-    told = " ".join(f"{key}={_short(pool.params[key])}" for key in differing)
+    told = "".join(f" {key}={_short(pool.params[key])}" for key in differing)
     hidden = len(others) > 1 and shown == 1
     more = f"; --pool all judges {len(others)} configurations" if hidden else ""
-    return f"{pool.study} {pool.command}  {told}  ({count}{lost}, pool {pool.id}{mixed}{more})"
+    return f"{pool.study} {pool.command}{told} ({count}, pool {pool.id}{mixed}{more})"
+
+
+def _missing(pool: Pool) -> list[str]:
+    """Which replicates diverged or were left out, so that no number is taken for the whole."""
+    total, diverged = len(pool.cells), len(pool.evidence.diverged)
+    lines = []
+    if diverged:
+        count = f"{diverged} of {total}" if diverged < total else f"all {total}"
+        lines.append(f"{count} replicates diverged: {claims.names_of(pool.evidence.diverged)}")
+    if others := pool.evidence.left_out:
+        lines.append(
+            f"{len(others)} of {total} replicates are left out, because the statistics need the "
+            f"same {' and '.join(pool.spec.pool_over)} in all: {claims.names_of(others)}"
+        )
+    return lines
 
 
 def _beside(pool: Pool, verdicts: list[claims.Verdict], changed: list[claims.Verdict]) -> str:
@@ -163,6 +160,7 @@ def _document(
         "params": pool.params,
         "runs": [run.id for run in pool.runs],
         "left_out": [{"run": run.id, "reason": run.damage} for run in own],
+        "without_cells": [list(key) for key in sorted(pool.evidence.left_out)],
         "diverged": [list(key) for key in sorted(pool.evidence.diverged)],
         "verdicts": [verdict.as_dict() for verdict in verdicts],
     }

@@ -38,7 +38,8 @@ def perform(
         if not request.quiet:
             print(text, file=sys.stderr, flush=True)
 
-    verdicts = [] if there or record.status is not Status.COMPLETE else verdicts_of(record)
+    wanted = record.status is Status.COMPLETE and (as_json or not request.quiet)
+    verdicts = verdicts_of(record) if wanted else []
     if there:
         changed = code.changed_since(record.manifest.get("code"), study)
         since = f", but {code.shown(changed)} has changed since" if changed else ""

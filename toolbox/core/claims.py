@@ -7,17 +7,16 @@ A verdict is computed from tables alone. The rule is the same for every claim: *
 
 from __future__ import annotations
 
-import ast
+import importlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from toolbox.core import controls
-from toolbox.core.authoring import check_claims
+from toolbox.core.remedies import flags_that_meet, more_replicates
 from toolbox.core.spec import ClaimSpec, CommandSpec
-from toolbox.core.studies import load_part
 from toolbox.core.where import compile_where
 
 if TYPE_CHECKING:
@@ -26,7 +25,14 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 
 Outcome = Literal["supported", "refuted", "inconclusive", "not tested"]
-ORIGINS = ("paper", "derived", "control", "companion")
+ORIGIN_NAMES = {
+    "paper": "the paper",
+    "derived": "derived",
+    "control": "controls",
+    "companion": "companions",
+}
+"""The groups of a table, in the order in which they are shown."""
+ORIGINS = tuple(ORIGIN_NAMES)
 Replicate = tuple[int, int]
 """Seed and repeat."""
 
@@ -51,6 +57,8 @@ class Verdict:
     remedy: str
     """What would test a claim that is not tested, or settle one that is inconclusive."""
     scaled_down: str
+    left_out: tuple[Replicate, ...] = ()
+    """Replicates that were not judged, because they hold other cells of a grid than the others."""
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -65,7 +73,7 @@ class Evidence:
     """Table name -> frame with every replicate's rows."""
     diverged: frozenset[Replicate] = frozenset()
     left_out: frozenset[Replicate] = frozenset()
-    """Replicates that lack cells which the others have."""
+    """Replicates that hold other cells of a grid than the others."""
 
 
 def judge(
@@ -78,7 +86,7 @@ def judge(
     """
     if not spec.claims:
         return []
-    metrics = metrics_of(study, spec)
+    metrics = importlib.import_module(f"toolbox.studies.{study}.metrics")
     tables: dict[str, pd.DataFrame] = {}
     verdicts = []
     for name, claim in spec.claims.items():
@@ -91,16 +99,6 @@ def judge(
         shown = controls.apply(claim.control, tables, spec.tables, metrics) if null else tables
         verdicts.append(_judged(name, claim, shown, evidence, metrics, spec.deterministic))
     return verdicts
-
-
-def metrics_of(study: str, spec: CommandSpec) -> ModuleType:
-    """The study's `metrics.py`, which has every function that the claims name.
-
-    Errors: `StudyError` with file and line.
-    """
-    metrics = load_part(study, "metrics")
-    check_claims(study, spec, metrics)
-    return metrics
 
 
 def _untested(name: str, claim: ClaimSpec, params: Mapping[str, Any]) -> Verdict:
@@ -123,7 +121,7 @@ def _judged(
     sound = [rows for key, rows in replicates if key not in evidence.diverged]
     if claim.applies:
         reasons = [getattr(metrics, claim.applies)(rows) for rows in sound]
-        against = [reason for reason in reasons if reason]
+        against = [str(reason) for reason in reasons if reason]
         if 2 * len(against) > len(reasons):
             return _verdict(name, claim, "not tested", against[0], remedy=claim.test_with)
     statistic = getattr(metrics, claim.statistic)
@@ -131,9 +129,18 @@ def _judged(
     verdict = decide(name, claim, values, exact, len(evidence.diverged))
     if not evidence.left_out:
         return verdict
-    named = ", ".join(f"seed {s} repeat {r}" for s, r in sorted(evidence.left_out))
-    text = f"{verdict.reason}; left out for want of cells that the others have: {named}"
-    return Verdict(**{**asdict(verdict), "reason": text})
+    others = tuple(sorted(evidence.left_out))
+    named = names_of(others)
+    told = f"{verdict.reason}; left out, having other cells than the others: {named}"
+    return replace(verdict, reason=told, left_out=others)
+
+
+def names_of(replicates: Iterable[Replicate]) -> str:
+    """'seed 0 repeats 1, 2; seed 3 repeats 0'."""
+    repeats: dict[int, list[str]] = {}
+    for seed, repeat in sorted(replicates):
+        repeats.setdefault(seed, []).append(str(repeat))
+    return "; ".join(f"seed {seed} repeats {', '.join(each)}" for seed, each in repeats.items())
 
 
 def _replicates(
@@ -172,7 +179,8 @@ def decide(
     counted = [*values, *[_of_diverged(claim, bottom)] * diverged]
     if any(math.isnan(v) for v in counted):
         at = interval(values, claim.summary) if values else None
-        return answer("inconclusive", "the sound replicates alone would be a selection", at)
+        why = "those that did not diverge would be a selection" if values else "nothing to judge"
+        return answer("inconclusive", why, at)
     if exact:
         measured = low = high = counted[0]
     else:
@@ -187,7 +195,7 @@ def decide(
     if high < bottom or low > top:
         return answer("refuted", "the interval lies outside the pass region", at)
     reason = "the interval reaches over the edge of the pass region"
-    remedy = claim.settled_by or _more_replicates(total, at, bottom, top)
+    remedy = claim.settled_by or more_replicates(total, at, bottom, top)
     return answer("inconclusive", reason, at, remedy)
 
 
@@ -200,17 +208,6 @@ def _of_diverged(claim: ClaimSpec, bottom: float) -> float:
     if claim.summary == "proportion":
         return 0.0 if math.isfinite(bottom) else 1.0
     return -math.inf if math.isfinite(bottom) else math.inf
-
-
-def _more_replicates(n: int, at: tuple[float, float, float], bottom: float, top: float) -> str:
-    """About how many replicates would settle it if the estimate stayed where it is."""
-    measured, low, high = at
-    half = max(measured - low, high - measured)
-    distance = min(abs(measured - edge) for edge in (bottom, top) if math.isfinite(edge))
-    if not math.isfinite(half) or distance == 0 or half == 0:
-        return ""
-    needed = math.ceil(n * (half / distance) ** 2)
-    return f"about {needed} replicates, if the estimate stays" if n < needed <= 10_000 else ""
 
 
 def interval(
@@ -241,7 +238,7 @@ def interval(
     return float(x.mean()), float(found.low), float(found.high)
 
 
-def summary_line(verdicts: Sequence[Verdict]) -> str:
+def summaries(verdicts: Sequence[Verdict]) -> list[str]:
     """'the paper: 5 of 6 supported, 1 inconclusive', and the same of the other origins."""
     parts = []
     for origin in ORIGINS:
@@ -249,40 +246,9 @@ def summary_line(verdicts: Sequence[Verdict]) -> str:
         if own:
             counts = {o: own.count(o) for o in ("refuted", "inconclusive", "not tested")}
             rest = "".join(f", {count} {outcome}" for outcome, count in counts.items() if count)
-            names = {"paper": "the paper", "control": "controls", "companion": "companions"}
             won = f"{own.count('supported')} of {len(own)} supported"
-            parts.append(f"{names.get(origin, origin)}: {won}{rest}")
-    return "; ".join(parts)
-
-
-def flags_that_meet(requires: str, params: Mapping[str, Any]) -> str:
-    """Flags with which `requires` would hold, '' where they cannot be read off it.
-
-    Only comparisons of one parameter with one value, joined by `and`, can be read.
-    """
-    try:
-        tree = ast.parse(requires, mode="eval").body
-    except SyntaxError:
-        return ""
-    parts = tree.values if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.And) else [tree]
-    flags = []
-    for part in parts:
-        if compile_where(ast.unparse(part)).test(params):
-            continue
-        if not (
-            isinstance(part, ast.Compare)
-            and isinstance(part.left, ast.Name)
-            and isinstance(part.ops[0], ast.GtE | ast.LtE | ast.Eq)
-            and len(part.comparators) == 1
-            and isinstance(part.comparators[0], ast.Constant)
-        ):
-            return ""
-        value: Any = part.comparators[0].value
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        flag = "--" + part.left.id.rstrip("_").replace("_", "-")
-        flags.append(flag if value is True else f"{flag} {value}")
-    return " ".join(flags)
+            parts.append(f"{ORIGIN_NAMES[origin]}: {won}{rest}")
+    return parts
 
 
 def _verdict(

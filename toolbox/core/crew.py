@@ -215,7 +215,7 @@ class _Team(_Here):
         if self.waiting is None and not self.state.over(index):
             self._start(index)
         while not self.state.over(index):
-            self.crew.run.look_around(signals.asked())
+            self.crew.run.look_around()
             for pipe in connection.wait(list(self.busy), POLL_SECONDS):
                 self._take(pipe)
 

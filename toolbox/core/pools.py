@@ -86,9 +86,13 @@ class Pool:
 
     @cached_property
     def evidence(self) -> Evidence:
-        """The tables with the replicates that diverged and those with other cells than most."""
+        """The tables, with the replicates that diverged and those left out for other cells.
+
+        A statistic over cells (a maximum, a slope) must see the same cells in every replicate.
+        Those are kept that have the most rows together: five of four sizes before eight of two.
+        """
         counts = Counter(self.cells.values())
-        usual = max(counts, key=lambda cells: (counts[cells], len(cells)))
+        usual = max(counts, key=lambda cells: (counts[cells] * len(cells), len(cells)))
         left_out = frozenset(key for key, cells in self.cells.items() if cells != usual)
         diverged = frozenset().union(*(diverged_replicates(run) for run in self.runs))
         return Evidence(self.read, diverged - left_out, left_out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING
 
 from toolbox.core import text
@@ -36,14 +36,13 @@ def draw(
     kept = [k for k, _ in enumerate(columns) if any(row[k] not in ("", "-") for row in cells)]
     if not kept:
         kept = list(range(len(columns)))
-    lengths = [max(len(columns[k]), *(len(row[k]) for row in cells), 0) for k in kept]
+    lengths = [max(map(_length, [columns[k], *(row[k] for row in cells)])) for k in kept]
     taken = sum(lengths[:-1]) + 2 * (len(kept) - 1)
-    last = max(text.width() - taken, min(24, lengths[-1]))
     console = Console(
         file=io.StringIO(),
         force_terminal=text.coloured(stream),
         color_system="standard" if text.coloured(stream) else None,
-        width=taken + max(last, 1) + 4,
+        width=max(text.width(), taken + min(24, lengths[-1]) + 3),
     )
     table = Table(
         title=title or None,
@@ -70,63 +69,92 @@ def draw(
 def verdict_table(
     verdicts: Sequence[Verdict], stream: IO[str], title: str = "", statements: bool = False
 ) -> str:
-    """claim | paper | measured [95 % CI] | pass region | seeds | verdict, one origin after another.
+    """claim | paper | measured [95 % CI] | region | seeds | verdict, the paper's claims first.
 
-    Below the table: why a verdict is inconclusive or a claim is not tested and what would settle
-    it; with `statements` also what each claim says and where it stands.
+    Below the table: why a verdict is inconclusive and what would settle it, with `statements` also
+    what each claim says and where it stands; then one line for each claim that is not tested.
     """
-    from toolbox.core.claims import ORIGINS
+    from toolbox.core.claims import ORIGIN_NAMES
 
-    ordered = sorted(verdicts, key=lambda verdict: ORIGINS.index(verdict.origin))
-    tested = [verdict for verdict in ordered if verdict.verdict != "not tested"]
-    rows: list[tuple[str, ...]] = [
-        (
-            verdict.claim,
-            verdict.origin,
-            verdict.paper,
-            _measured(verdict),
-            region_text(verdict.region),
-            str(verdict.replicates) + (f" ({verdict.diverged} div.)" if verdict.diverged else ""),
-            verdict.verdict,
-        )
-        for verdict in tested
-    ]
-    head = ("claim", "origin", "paper", "measured [95 % CI]", "pass region", "seeds", "verdict")
-    wide = [max([len(head[k]), *(len(row[k]) for row in rows)]) + 2 for k in range(len(head))]
-    # What does not fit into the terminal stands in the lines below: the paper's value, the origin.
-    for k in (2, 1):
-        if sum(wide) > text.width() + 2:
-            rows = [tuple("" if n == k else cell for n, cell in enumerate(row)) for row in rows]
-            wide[k] = 0
+    tested = {
+        origin: [v for v in verdicts if v.origin == origin and v.verdict != "not tested"]
+        for origin in ORIGIN_NAMES
+    }
+    shown = [verdict for group in tested.values() for verdict in group]
     parts = []
-    if tested:
-        styles = [COLOURS[verdict.verdict] for verdict in tested]
-        parts.append(draw(head, rows, stream, title, styles))
+    if shown:
+        parts += [_numbers(tested, stream, title), *[""] * statements]
     elif title:
         parts.append(title)
-    notes = [_note(verdict, statements) for verdict in ordered]
-    parts += [text.shown(note, stream) for note in notes if note]
-    return "\n".join(parts)
+    notes = [note for verdict in shown for note in _notes(verdict, statements)]
+    not_tested = [verdict for verdict in verdicts if verdict.verdict == "not tested"]
+    if not_tested:
+        notes.append("\nNot tested with these parameters; what would test it:")
+        notes += [text.wrapped(_how_to_test(verdict), "  ", "      ") for verdict in not_tested]
+    return "\n".join([*parts, *(text.shown(note, stream) for note in notes)])
 
 
-def _note(verdict: Verdict, statement: bool) -> str:
-    """What stands below the table of one claim, wrapped at words."""
-    lines = []
+def _numbers(tested: Mapping[str, Sequence[Verdict]], stream: IO[str], title: str) -> str:
+    """The table itself; each origin has a line of its own above its claims."""
+    from toolbox.core.claims import ORIGIN_NAMES
+
+    head = ("claim", "paper", "measured [95 % CI]", "region", "seeds", "verdict")
+    rows: list[tuple[str, ...]] = []
+    styles = []
+    for origin, group in tested.items():
+        if group:
+            rows.append((ORIGIN_NAMES[origin], *[""] * 5))
+            styles.append("")
+        for verdict in group:
+            seeds = str(verdict.replicates)
+            if verdict.diverged:
+                seeds += f"\n{verdict.diverged} diverged"
+            region = region_text(verdict.region)
+            measured = _measured(verdict)
+            name = f" {verdict.claim}"
+            rows.append((name, verdict.paper, measured, region, seeds, verdict.verdict))
+            styles.append(COLOURS[verdict.verdict])
+    if _width(head, rows) > text.width():  # the paper's value also stands with the statement
+        rows = [(row[0], "", *row[2:]) for row in rows]
+    if _width(head, rows) > text.width():
+        head = (*head[:2], "measured\n[95 % CI]", *head[3:])
+        rows = [
+            (*row[:2], row[2].replace(" [", "\n["), row[3].replace(" to ", " to\n"), *row[4:])
+            for row in rows
+        ]
+    return draw(head, rows, stream, title, styles)
+
+
+def _width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """How wide `draw` makes a table; a column without a word is left out there."""
+    kept = [k for k, _ in enumerate(columns) if any(row[k] not in ("", "-") for row in rows)]
+    return sum(2 + max(map(_length, [columns[k], *(row[k] for row in rows)])) for k in kept)
+
+
+def _length(cell: str) -> int:
+    return max(map(len, cell.split("\n")))
+
+
+def _notes(verdict: Verdict, statement: bool) -> list[str]:
+    """What stands below the table of one claim that was tested, wrapped at words."""
+    notes = []
     if statement:
         paper = f"; the paper's value: {verdict.paper}" if verdict.paper != "-" else ""
-        said = f"{verdict.claim} ({verdict.origin}): {verdict.statement} "
-        lines.append(text.wrapped(f"{said}[{verdict.reference}{paper}]", rest="    "))
+        said = f"{verdict.claim}: {verdict.statement} [{verdict.reference}{paper}]"
+        notes.append(text.wrapped(said, rest="    "))
         if verdict.scaled_down:
-            lines.append(text.wrapped(f"At this scale: {verdict.scaled_down}", "    ", "    "))
-    undecided = verdict.verdict in ("inconclusive", "not tested")
-    if undecided or verdict.diverged:
-        said = f"{verdict.verdict}, {verdict.reason}"
+            notes.append(text.wrapped(f"At this scale: {verdict.scaled_down}", "    ", "    "))
+    if verdict.verdict == "inconclusive":
+        said = f"inconclusive: {verdict.reason}"
         if verdict.remedy:
-            said += f"; {'to test it' if verdict.verdict == 'not tested' else 'to settle it'}: "
-            said += verdict.remedy.replace(" ", text.NO_BREAK)
-        name = "" if statement else f"{verdict.claim}: "
-        lines.append(text.wrapped(name + said, "    " if statement else "", "    "))
-    return "\n".join(lines)
+            said += f"; to settle it: {text.unbroken_flags(verdict.remedy)}"
+        name = "" if statement else f"{verdict.claim} "
+        notes.append(text.wrapped(name + said, "    " if statement else "", "    "))
+    return notes
+
+
+def _how_to_test(verdict: Verdict) -> str:
+    return f"{verdict.claim}: {text.unbroken_flags(verdict.remedy) or verdict.reason}"
 
 
 def _measured(verdict: Verdict) -> str:
@@ -134,7 +162,9 @@ def _measured(verdict: Verdict) -> str:
         return "-"
     if verdict.low == verdict.high == verdict.measured:
         return f"{verdict.measured:.5g} (exact)"
-    if verdict.replicates == 1 or (verdict.low is None and verdict.high is None):
+    if verdict.replicates == 1:
+        return f"{verdict.measured:.4g} (1 seed)"
+    if verdict.low is None and verdict.high is None:
         return f"{verdict.measured:.4g}"
     low = "-inf" if verdict.low is None else f"{verdict.low:.3g}"
     high = "inf" if verdict.high is None else f"{verdict.high:.3g}"

@@ -100,8 +100,9 @@ class ClaimSpec(_Strict):
     control: tuple[Control, ...] = ()
     """The negative control: changes of the tables after which it must not be supported."""
     diverged: Literal["worst"] | float | None = None
-    """What a diverged replicate counts as: the failing side of the region, or a value. Without it
-    a claim with diverged replicates is inconclusive."""
+    """What a diverged replicate counts as: worst, the failing side of the region (a median or a
+    proportion can count that, a mean cannot), or a value. Without it a claim with diverged
+    replicates is inconclusive."""
     settled_by: str = ""
     """The preset or flags that would settle an inconclusive verdict, and the time they take."""
     summary: Literal["mean", "median", "proportion"] = "mean"
@@ -121,6 +122,11 @@ class ClaimSpec(_Strict):
         low, high = self.region
         if (low is None and high is None) or (low is not None and high is not None and low >= high):
             raise ValueError("region must be [low, high] with low < high and one of them a number")
+        if self.diverged == "worst" and self.summary == "mean":
+            raise ValueError(
+                "diverged: worst has no finite value that a mean could count; give a number, or "
+                "summary: median"
+            )
         if self.requires is not None:
             try:
                 compile_where(self.requires)
@@ -223,15 +229,11 @@ def load_command(study: str, command: str) -> CommandSpec:
 
 def preset_line(study: str, command: str, preset: str) -> str:
     """`file:line` of a preset, to begin an error message with."""
-    return yaml_line(study, "commands", command, "presets", preset)
-
-
-def yaml_line(study: str, *keys: str) -> str:
-    """`file:line` of a key of `study.yaml`, given by the keys on the way to it."""
-    node: Any = load_mapping(study_file(study))
-    for key in keys[:-1]:
+    path = study_file(study)
+    node: Any = load_mapping(path)
+    for key in ("commands", command, "presets"):
         node = node[key]
-    return str(node.where(keys[-1]))
+    return str(node.where(preset))
 
 
 def selected(study: str | None, command: str | None) -> Iterator[tuple[str, str, CommandSpec]]:

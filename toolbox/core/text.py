@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import textwrap
 import unicodedata
@@ -59,6 +60,11 @@ def wrapped(text: str, first: str = "", rest: str = "", columns: int | None = No
         break_on_hyphens=False,
     )
     return filled.replace(NO_BREAK, " ")
+
+
+def unbroken_flags(text: str) -> str:
+    """The text with every flag bound to its value, for `wrapped`."""
+    return re.sub(r"(--[\w-]+) (?!-)", rf"\1{NO_BREAK}", text)
 
 
 def coloured(stream: IO[str]) -> bool:
