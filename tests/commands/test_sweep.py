@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -476,6 +477,163 @@ def test_submit_without_slurm_says_what_else_there_is(cli, file, monkeypatch, tm
     result = cli("sweep", "submit", file())
     assert result.code == 2
     assert "--local" in result.stderr
+
+
+def test_a_process_that_ends_before_a_cell_begins_is_a_failed_submission(shell, file):
+    """The background processes are `python -m toolbox`, which does not know the toy studies."""
+    pytest.importorskip("submitit")
+    result = shell("sweep", "submit", file(), "--local", "--parallel", 2)
+    assert result.code == 1
+    assert result.stdout == ""
+    assert "2 of 2 jobs ended before a cell began" in result.stderr
+    assert "no study 'coin'" in result.stderr
+    assert "submitted" not in result.stderr
+
+
+# ------------------------------------------------------------------------------ memory and time
+
+
+COSTLY = (
+    "command: coin toss\naxes: {tosses: [100, 200, 3000, 4000]}\n"
+    "memory: 2 * tosses\ntime: tosses / 50\n"
+)
+
+
+def test_plan_shows_what_cells_need_and_a_script_asks_for_the_most(cli, file):
+    path = file(COSTLY)
+    plan = cli("sweep", "plan", path)
+    assert "MB" in plan.stdout
+    assert "8000" in plan.stdout
+    cells = json.loads(cli("sweep", "plan", path, "--json").stdout)["cells"]
+    assert [(c["memory_mb"], c["minutes"]) for c in cells] == [
+        (200, 2), (400, 4), (6000, 60), (8000, 80),
+    ]  # fmt: skip
+    lines = cli("sweep", "script", path).stdout.splitlines()
+    assert "#SBATCH --mem=8000M" in lines
+    assert "#SBATCH --time=01:22:00" in lines
+    # Cells 0 and 2 share a job, and 1 and 3.
+    lines = cli("sweep", "script", path, "--shards", 2).stdout.splitlines()
+    assert "#SBATCH --time=01:26:00" in lines
+    lines = cli("sweep", "script", path, "--mem", "1G", "--time", "2h").stdout.splitlines()
+    assert {"#SBATCH --mem=1024M", "#SBATCH --time=02:00:00"} <= set(lines)
+    lines = cli("sweep", "script", file()).stdout.splitlines()
+    assert {"#SBATCH --mem=4096M", "#SBATCH --time=01:00:00"} <= set(lines)
+
+
+class FakeSlurm:
+    """`sbatch`, `squeue`, `sacct` and `scontrol` that answer what they are told to."""
+
+    def __init__(self, folder, monkeypatch):
+        self.folder, self.jobs = folder, {}
+        folder.mkdir()
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        self.program("squeue", "exit 0")
+        copy = f'n=$(ls {folder} | grep -c "^job"); for f; do cp "$f" {folder}/job$n.sh; done'
+        self.program("sbatch", f"{copy}; echo Submitted batch job 10$n")
+
+    def program(self, name, text):
+        path = self.folder / name
+        path.write_text(f"#!/bin/bash\n{text}\n")
+        path.chmod(0o755)
+
+    def accounting(self, **states):
+        rows = "\\n".join(f"{job[1:]}|{state}" for job, state in states.items())
+        self.program("sacct", f"printf '{rows}\\n'")
+        self.program("scontrol", "exit 1")
+
+    def no_accounting(self, **states):
+        self.program("sacct", "echo Slurm accounting storage is disabled >&2; exit 1")
+        cases = " ".join(f"{job[1:]}) echo JobId={job[1:]} JobState={state} ;;"
+                         for job, state in states.items())  # fmt: skip
+        self.program("scontrol", f"case $4 in {cases} *) exit 1 ;; esac")
+
+    @property
+    def scripts(self):
+        return [path.read_text() for path in sorted(self.folder.glob("job*.sh"))]
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+    return FakeSlurm(tmp_path / "bin", monkeypatch)
+
+
+def killed(cli, path, out, index, job, memory):
+    """Leave what a killed attempt at a cell leaves."""
+    cell = json.loads(cli("sweep", "plan", path, "--json").stdout)["cells"][index]
+    folder = out / "coin" / "toss" / f".tmp-{cell['run']}-othernode-77-abcd{job}"
+    folder.mkdir(parents=True)
+    scheduler = {"kind": "slurm", "job": str(job), "array": "1", "index": "0", "restarts": "0"}
+    if memory is not None:
+        scheduler["memory_mb"] = str(memory)
+    (folder / "run.json").write_text(json.dumps({"scheduler": scheduler}))
+
+
+def test_cells_go_in_arrays_by_their_memory(cli, file, slurm):
+    result = cli("sweep", "submit", file(COSTLY))
+    assert result.code == 0, result.stderr
+    assert result.stdout == "100\n101\n102\n"
+
+    def asked(name):
+        lines = [
+            dict(re.findall(r"^#SBATCH --([a-z-]+)=(.*)$", text, re.M)) for text in slurm.scripts
+        ]
+        return [line.get(name) for line in lines]
+
+    assert asked("mem") == ["200M", "400M", "8000M"]
+    assert asked("time") == ["4", "6", "82"]  # two minutes for the warning on top
+    assert asked("array") == [None, None, "0-1%2"]
+    assert "4 cells in 4 jobs" in result.stderr
+    assert "102: 2 cells, 8000 MB, 82 min per job" in result.stderr
+
+
+def test_flags_go_before_formulas_and_gpus_are_asked_for(cli, file, slurm):
+    path = file("command: coin train\naxes: {lr: [0.1, 0.2]}\nmemory: 100\ntime: 5\n")
+    result = cli("sweep", "submit", path, "--mem", "1G", "--time", "2h", "--gpus", 1)
+    assert result.code == 0, result.stderr
+    (script,) = slurm.scripts
+    for line in ("--mem=1024M", "--time=120", "--gres=gpu:1"):
+        assert f"#SBATCH {line}" in script.splitlines()
+
+
+@pytest.mark.parametrize("accounting", [True, False])
+def test_cells_killed_for_memory_get_more_the_next_time(cli, file, out, slurm, accounting):
+    path = file()
+    records = {"j41": "OUT_OF_MEMORY", "j42": "TIMEOUT", "j43": "OUT_OF_MEMORY"}
+    (slurm.accounting if accounting else slurm.no_accounting)(**records)
+    killed(cli, path, out, 0, 41, 3000)
+    killed(cli, path, out, 0, 43, 6000)  # the attempt after it, with more
+    killed(cli, path, out, 1, 42, 3000)  # ended by its time limit
+    status = cli("sweep", "status", path).stdout
+    assert "missing: killed for memory in job 43 with 6000 MB" in " ".join(status.split())
+    result = cli("sweep", "submit", path, "--mem", "3000M")
+    assert result.code == 0, result.stderr
+    said = "cell 0 (tosses=100) was killed for memory in job 43 with 6000 MB; it gets 12000 MB"
+    assert said in result.stderr
+    assert result.stderr.count("killed for memory") == 1
+    assert ["--mem=3000M" in slurm.scripts[0], "--mem=12000M" in slurm.scripts[1]] == [True, True]
+    assert "--array=0-1%2" in slurm.scripts[0]
+    assert cli("sweep", "submit", path, "--memory-factor", 1.5).code == 0
+    assert "--mem=9000M" in slurm.scripts[-1]
+
+
+def test_a_job_that_does_not_know_its_memory_had_what_the_file_says(cli, file, out, slurm):
+    path = file(COSTLY)
+    slurm.accounting(j41="OUT_OF_MEMORY")
+    killed(cli, path, out, 2, 41, None)
+    assert "with 6000 MB; it gets 12000 MB" in cli("sweep", "submit", path).stderr
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"scheduler": 3}', '{"scheduler": null}'])
+def test_a_damaged_leftover_is_no_sign_of_a_kill(cli, file, out, slurm, content):
+    path = file()
+    slurm.accounting(j41="OUT_OF_MEMORY")
+    killed(cli, path, out, 0, 41, 3000)
+    (left,) = out.glob("*/*/.tmp-*/run.json")
+    left.write_text(content)
+    result = cli("sweep", "submit", path)
+    assert result.code == 0, result.stderr
+    assert "killed for memory" not in result.stderr
 
 
 # -------------------------------------------------------------------------------------- examples

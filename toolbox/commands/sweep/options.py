@@ -53,10 +53,21 @@ Scratch = Annotated[
     ),
 ]
 Cpus = Annotated[int, typer.Option(help="Cores per job.", min=1, max=4096, metavar="N")]
-Memory = Annotated[str, typer.Option("--mem", help="Memory per job: 500M, 4G.", metavar="SIZE")]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        "--mem",
+        help="Memory per job: 500M, 4G. By default what the sweep file's `memory` says, else 4G.",
+        metavar="SIZE",
+    ),
+]
 Time = Annotated[
-    str,
-    typer.Option("--time", help="Time limit per job: 90m, 2h, minutes, H:MM:SS or D-H:MM:SS."),
+    str | None,
+    typer.Option(
+        "--time",
+        help="Time limit per job: 90m, 2h, minutes, H:MM:SS or D-H:MM:SS. By default what the "
+        "sweep file's `time` says, else 60 minutes.",
+    ),
 ]
 Parallel = Annotated[
     int | None,
@@ -134,6 +145,12 @@ def megabytes(memory: str) -> int:
     if not found or int(found[1]) == 0:
         raise UsageError(f"--mem {memory}: expected a size such as 500M or 4G")
     return int(found[1]) * (1024 if found[2].upper() == "G" else 1)
+
+
+def checked_warning(warn: int, limit: int) -> None:
+    """Errors: `UsageError` when a warning would come before the start; limit : minutes."""
+    if warn >= limit * 60:
+        raise UsageError(f"--warn {warn}: the time limit is only {limit * 60} s; lower it")
 
 
 def checked_gpus(gpus: int, sweep: Sweep) -> None:

@@ -26,6 +26,7 @@ from toolbox.commands.sweep.options import (
     Time,
     Warn,
     checked_gpus,
+    checked_warning,
     megabytes,
     minutes,
     plain_name,
@@ -80,8 +81,8 @@ def command(
     scheduler: Annotated[
         Literal["slurm", "pbs", "sge", "lsf"], typer.Option(help="For which scheduler.")
     ] = "slurm",
-    time: Time = "60",
-    mem: Memory = "4G",
+    time: Time = None,
+    mem: Memory = None,
     cpus: Cpus = 1,
     gpus: Gpus = 0,
     parallel: Parallel = None,
@@ -101,16 +102,21 @@ def command(
 ) -> None:
     """Print a job script for the whole grid; cells that are complete are answered at once.
 
+    Where the sweep file has a formula for memory or time, the script asks for what is enough for
+    every cell; `toolbox sweep submit` makes arrays by memory.
+
     Example: toolbox sweep script FILE.yaml --scheduler slurm --parallel 20 > job.sh
     """
+    from toolbox.core.sweep import needs
     from toolbox.core.sweep.grid import load_sweep
 
     sweep = load_sweep(file)
-    limit = minutes(time)
-    if warn >= limit * 60:
-        raise UsageError(f"--warn {warn}: the time limit is only {limit * 60} s; lower it")
     cells = len(sweep.cells)
     size = min(shards or cells, cells)
+    jobs = [range(k, cells, size) for k in range(size)]
+    limit = needs.minutes(sweep, jobs, minutes(time) if time else None, warn)
+    checked_warning(warn, limit)
+    memory = megabytes(mem) if mem else None
     if size > MAX_ARRAY - 1:
         _warn(
             f"{size} jobs are more than most sites allow in one array (MaxArraySize is "
@@ -130,7 +136,7 @@ def command(
         shards=size < cells,
         parallel=parallel,
         minutes=limit,
-        megabytes=megabytes(mem),
+        megabytes=max(needs.megabytes(sweep, cell, memory) for cell in sweep.cells),
         cpus=cpus,
         gpus=gpus,
         partition=partition,

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from toolbox.commands.cli import OUT
 from toolbox.commands.sweep.options import File, Json, Out
 from toolbox.core.show import draw
+
+if TYPE_CHECKING:
+    from toolbox.core.sweep.cells import Sweep
+    from toolbox.core.sweep.state import CellState
 
 _STYLES = {"complete": "green", "running": "cyan", "interrupted": "yellow", "missing": ""}
 
@@ -33,7 +39,7 @@ def command(
     from toolbox.core.sweep.state import COMPLETE, count, states
 
     sweep = load_sweep(file)
-    found = states(sweep, out)
+    found = _with_memory(sweep, out, states(sweep, out))
     done = all(one.state == COMPLETE for one in found)
     if as_json:
         cells = [
@@ -59,3 +65,19 @@ def command(
         print(f"{len(found)} cells: {count(found)}")
     if not done:
         raise typer.Exit(1)
+
+
+def _with_memory(sweep: Sweep, out: Path, found: list[CellState]) -> list[CellState]:
+    """The states, telling also which cells Slurm killed for memory."""
+    from toolbox.core.sweep.needs import out_of_memory
+    from toolbox.core.sweep.state import TO_DO
+
+    killed = out_of_memory(sweep, out, [one.cell for one in found if one.state in TO_DO])
+    said = {
+        run: f"killed for memory in job {attempt.job}"
+        + (f" with {attempt.megabytes} MB" if attempt.megabytes else "")
+        for run, attempt in killed.items()
+    }
+    return [
+        replace(one, message=said[one.cell.id]) if one.cell.id in said else one for one in found
+    ]

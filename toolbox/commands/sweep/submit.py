@@ -1,19 +1,20 @@
-"""`toolbox sweep submit`: the incomplete cells as a job array, through submitit."""
+"""`toolbox sweep submit`: the incomplete cells as job arrays, through submitit."""
 
 from __future__ import annotations
 
-import contextlib
 import datetime
+import math
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from toolbox.commands.cli import OUT
+from toolbox.commands.sweep import local as here
 from toolbox.commands.sweep.options import (
     MAX_ARRAY,
     Cpus,
@@ -27,6 +28,7 @@ from toolbox.commands.sweep.options import (
     Time,
     Warn,
     checked_gpus,
+    checked_warning,
     megabytes,
     minutes,
     plain_name,
@@ -35,43 +37,55 @@ from toolbox.core import machine
 from toolbox.core.errors import ToolboxError, UsageError
 
 if TYPE_CHECKING:
-    from toolbox.core.sweep.cells import Sweep
+    from toolbox.core.sweep.cells import Cell, Sweep
+    from toolbox.core.sweep.needs import Batch
 
 
 def command(
     file: File,
-    time: Time = "60",
-    mem: Memory = "4G",
+    time: Time = None,
+    mem: Memory = None,
     cpus: Cpus = 1,
     gpus: Gpus = 0,
     parallel: Parallel = None,
     partition: Partition = None,
     max_array: Annotated[
         int,
-        typer.Option(help="Jobs in the array at most; more cells than that share jobs.", min=1),
+        typer.Option(help="Jobs in an array at most; more cells than that share jobs.", min=1),
     ] = MAX_ARRAY - 1,
     warn: Warn = 120,
+    memory_factor: Annotated[
+        float,
+        typer.Option(
+            help="A cell that was killed for memory gets this many times what it had.",
+            min=1,
+            max=64,
+            metavar="X",
+        ),
+    ] = 2,
     local: Annotated[
         bool, typer.Option("--local", help="Background processes here instead of Slurm.")
     ] = False,
     logs: Logs = None,
     out: Out = OUT,
 ) -> None:
-    """Submit the cells that are neither complete, diverged nor at work, as one job array.
+    """Submit the cells that are neither complete, diverged nor at work, as job arrays.
 
-    The jobs run a copy of FILE, so that it may be edited meanwhile. With --local, --parallel
-    processes (by default the cores) share the cells.
+    There is one array, or several where cells need different memory. The jobs run a copy of FILE,
+    so that it may be edited meanwhile. With --local, --parallel processes (by default the cores)
+    share the cells.
 
     Example: toolbox sweep submit FILE.yaml --time 2:00:00 --parallel 50
     """
     from toolbox.core.sweep.grid import load_sweep
+    from toolbox.core.sweep.needs import DEFAULT_MINUTES, batches
     from toolbox.core.sweep.state import TO_DO, count, states
 
     sweep = load_sweep(file)
-    limit, memory = minutes(time), megabytes(mem)
-    if warn >= limit * 60:
-        raise UsageError(f"--warn {warn}: the time limit is only {limit * 60} s; lower it")
+    limit, memory = minutes(time) if time else None, megabytes(mem) if mem else None
     checked_gpus(gpus, sweep)
+    if limit or not sweep.time:
+        checked_warning(warn, limit or DEFAULT_MINUTES)
     found = states(sweep, out)
     todo = [one.cell.index for one in found if one.state in TO_DO]
     print(f"{len(found)} cells: {count(found)}", file=sys.stderr)
@@ -79,74 +93,107 @@ def command(
         print("nothing to submit")
         return
     _submitit()
-    if local:
-        tasks = min(parallel or machine.default_threads(), max_array)
-    elif shutil.which("sbatch") is None:
+    if not local and shutil.which("sbatch") is None:
         raise UsageError(
             "no sbatch here: submit from a machine of a Slurm cluster, or use --local; "
             "for PBS, SGE and LSF `toolbox sweep script` prints a job script"
         )
-    else:
-        tasks = max_array
-    groups = [todo[k::tasks] for k in range(min(tasks, len(todo)))]
     folder = _new_folder(sweep, logs or out / "logs")
     copy = folder / f"{sweep.name}.yaml"
     shutil.copyfile(sweep.file, copy)
-    settings: dict[str, Any] = {"timeout_min": limit, "cpus_per_task": cpus}
-    if not local:
-        settings |= {
-            "slurm_mem": f"{memory}M",
-            "slurm_array_parallelism": parallel or len(groups),
-            "slurm_signal_delay_s": warn,
-            "slurm_job_name": plain_name(sweep.name),
-            "slurm_stderr_to_stdout": True,
-        }
-        if partition:
-            settings["slurm_partition"] = partition
-        if gpus:
-            settings["slurm_gres"] = f"gpu:{gpus}"
     line = [sys.executable, "-m", "toolbox", "sweep", "run", str(copy)]
     line += ["--jobs", "1", "--threads", str(cpus), "--out", str(out.resolve())]
     line += ["--device", "cuda"] if gpus else []
-    jobs = _submit(line, groups, folder, settings, local)
-    _tell(jobs, len(todo), file, folder, local)
+    if local:
+        tasks = min(parallel or machine.default_threads(), max_array, len(todo))
+        groups = [tuple(todo[k::tasks]) for k in range(tasks)]
+        cells = [[sweep.cells[index] for index in group] for group in groups]
+        here.submit(_submitit(), line, groups, folder, sweep, cells, out, file, limit)
+        return
+    more = _more_memory(sweep, out, [sweep.cells[i] for i in todo], memory_factor, memory)
+    arrays = batches(sweep, todo, memory, limit, warn, max_array, more)
+    settings = {
+        "cpus_per_task": cpus,
+        "slurm_signal_delay_s": warn,
+        "slurm_job_name": plain_name(sweep.name),
+        "slurm_stderr_to_stdout": True,
+        **({"slurm_partition": partition} if partition else {}),
+        **({"slurm_gres": f"gpu:{gpus}"} if gpus else {}),
+    }
+    ids: list[str] = []
+    for batch in arrays:
+        try:
+            ids.append(_array(line, batch, folder, settings, parallel))
+        except ToolboxError as error:
+            began = f"; already submitted: {', '.join(ids)}" if ids else ""
+            raise ToolboxError(f"{error}{began}") from None
+        print(ids[-1])
+    jobs = sum(len(batch.jobs) for batch in arrays)
+    lines = [
+        f"submitted {len(todo)} cells in {jobs} jobs",
+        *(_costs(each, batch) for each, batch in zip(ids, arrays, strict=True) if len(ids) > 1),
+        f"  follow  toolbox sweep status {file}    squeue -j {','.join(ids)}",
+        f"  logs    {folder}",
+        f"  stop    scancel {' '.join(ids)}",
+    ]
+    print("\n".join(lines), file=sys.stderr)
 
 
-def work(line: list[str], indices: list[int], visible: tuple[str | None] | None) -> None:
+def work(line: list[str], indices: Sequence[int]) -> None:
     """What a job does: it becomes `toolbox sweep run`, so that signals, exit code and provenance
     are those of the printed job script. It does not return.
 
     line : the command, but for what selects the cells
-    visible : what CUDA_VISIBLE_DEVICES was where it was submitted, for the local executor hides it
     """
-    if visible is not None:
-        os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-        if visible[0] is not None:
-            os.environ["CUDA_VISIBLE_DEVICES"] = visible[0]
     sys.stdout.flush()
     os.execv(line[0], [*line, "--index", ",".join(map(str, indices))])
 
 
-def _submit(
-    line: list[str],
-    groups: Sequence[list[int]],
-    folder: Path,
-    settings: dict[str, Any],
-    local: bool,
-) -> list[Any]:
-    submitit = _submitit()
-    visible = (os.environ.get("CUDA_VISIBLE_DEVICES"),) if local else None
-    executor = submitit.AutoExecutor(folder=folder, cluster="local" if local else "slurm")
-    executor.update_parameters(**settings)
-    try:
-        with _detached() if local else contextlib.nullcontext():
-            jobs: list[Any] = executor.map_array(
-                work, *zip(*((line, group, visible) for group in groups), strict=True)
+def _more_memory(
+    sweep: Sweep, out: Path, cells: Sequence[Cell], factor: float, asked: int | None
+) -> dict[str, int]:
+    """Run id -> megabytes, for the cells that were killed for memory; says which."""
+    from toolbox.core.sweep import needs
+
+    killed = needs.out_of_memory(sweep, out, cells)
+    more = {}
+    for cell in cells:
+        if (attempt := killed.get(cell.id)) is not None:
+            had = attempt.megabytes or needs.megabytes(sweep, cell, asked)
+            more[cell.id] = math.ceil(factor * had)
+            print(
+                f"cell {cell.index} ({sweep.label(cell)}) was killed for memory in job "
+                f"{attempt.job} with {had} MB; it gets {more[cell.id]} MB",
+                file=sys.stderr,
             )
+    return more
+
+
+def _costs(array: str, batch: Batch) -> str:
+    cells = sum(map(len, batch.jobs))
+    return f"  {array}: {cells} cells, {batch.megabytes} MB, {batch.minutes} min per job"
+
+
+def _array(
+    line: list[str], batch: Batch, folder: Path, settings: dict[str, Any], parallel: int | None
+) -> str:
+    """Submit one array; returns its id.
+
+    Errors: `ToolboxError` with what sbatch said.
+    """
+    executor = _submitit().AutoExecutor(folder=folder, cluster="slurm")
+    executor.update_parameters(
+        **settings,
+        timeout_min=batch.minutes,
+        slurm_mem=f"{batch.megabytes}M",
+        slurm_array_parallelism=parallel or len(batch.jobs),
+    )
+    try:
+        jobs = executor.map_array(work, *zip(*((line, job) for job in batch.jobs), strict=True))
     except Exception as error:
         # submitit hands on what sbatch said, in errors of its own.
         raise ToolboxError(f"the jobs were not accepted: {' '.join(str(error).split())}") from None
-    return jobs
+    return str(jobs[0].job_id).partition("_")[0]
 
 
 def _submitit() -> Any:
@@ -174,36 +221,3 @@ def _new_folder(sweep: Sweep, logs: Path) -> Path:
             raise ToolboxError(f"--logs {logs}: {error.strerror}; name another folder") from None
         return folder
     raise ToolboxError(f"--logs {logs}: too many submissions in one second")
-
-
-@contextlib.contextmanager
-def _detached() -> Iterator[None]:
-    """The local executor's children inherit stdout; a pipe from us would stay open for hours."""
-    kept = [os.dup(stream) for stream in (1, 2)]
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    try:
-        for stream in (1, 2):
-            os.dup2(nowhere, stream)
-        yield
-    finally:
-        for stream, copy in zip((1, 2), kept, strict=True):
-            os.dup2(copy, stream)
-            os.close(copy)
-        os.close(nowhere)
-
-
-def _tell(jobs: Sequence[Any], cells: int, file: Path, folder: Path, local: bool) -> None:
-    if local:
-        print(" ".join(job.job_id for job in jobs))
-        follow, cancel = f"tail -f {folder}/*.out", f"kill {' '.join(job.job_id for job in jobs)}"
-    else:
-        array = str(jobs[0].job_id).partition("_")[0]
-        print(array)
-        follow, cancel = f"squeue -j {array}", f"scancel {array}"
-    lines = (
-        f"submitted {cells} cells in {len(jobs)} jobs",
-        f"  follow  toolbox sweep status {file}    {follow}",
-        f"  logs    {folder}",
-        f"  stop    {cancel}",
-    )
-    print("\n".join(lines), file=sys.stderr)
