@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -86,12 +87,9 @@ class Cluster:
         return re.findall(r" ExitCode=(\d+:\d+)", shown)
 
 
-@pytest.fixture(scope="session")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    if reason := reason_to_skip():
-        pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("slurm")
-    environment = {**os.environ, "SLURM_TEST_CPUS": str(CPUS)}
+@contextlib.contextmanager
+def one_node(folder: Path, **options: str) -> Iterator[Cluster]:
+    environment = {**os.environ, "SLURM_TEST_CPUS": str(CPUS), **options}
     script = str(HERE / "one_node.sh")
 
     def run(verb: str) -> subprocess.CompletedProcess[bytes]:
@@ -106,6 +104,28 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     cluster.call("scancel", "--user=root", check=False)
     cluster.until(lambda: not cluster.call("squeue", "-h", "-t", "R,CG"), 20)
     assert run("down").returncode == 0
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    if reason := reason_to_skip():
+        pytest.skip(reason)
+    with one_node(tmp_path_factory.mktemp("slurm")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def strict(tmp_path_factory: pytest.TempPathFactory, out: Path) -> Iterator[Cluster]:
+    """A node that kills jobs beyond their memory."""
+    reason = reason_to_skip()
+    if not reason and not os.access("/sys/fs/cgroup/memory/cgroup.procs", os.W_OK):
+        reason = "no cgroup (v1) of memory that can be written"
+    if reason:
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("strict")
+    with one_node(folder, SLURM_TEST_MEMORY="1") as cluster:
+        cluster.environment["TOOLBOX_OUT"] = str(out)
+        yield cluster
 
 
 @pytest.fixture

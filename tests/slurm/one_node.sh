@@ -2,7 +2,8 @@
 # one_node.sh up|down DIR: a private one-node Slurm on loopback, for tests (run as root).
 #
 # Debian: apt-get install --no-install-recommends slurm-wlm slurm-client munge
-# Nothing under /etc is touched: own munge key and socket, own ports, no systemd, no cgroups.
+# Nothing under /etc is touched: own munge key and socket, own ports, no systemd. No cgroups either,
+# unless SLURM_TEST_MEMORY=1 asks for jobs that are killed beyond their --mem (cgroup v1).
 # `export SLURM_CONF=DIR/slurm.conf` lets sbatch and squeue find it. `down` stops by recorded pid.
 set -euo pipefail
 cmd=$1; mkdir -p "$2"; D=$(readlink -f "$2")
@@ -17,6 +18,8 @@ fi
 N=$(hostname -s); C=${SLURM_TEST_CPUS:-$(nproc)}
 M=$(awk '/MemTotal/{print int($2/1024*0.8)}' /proc/meminfo)
 free_port() { python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])'; }
+TASK=task/none; SELECT=CR_CPU
+if [ "${SLURM_TEST_MEMORY:-0}" = 1 ]; then TASK=task/cgroup; SELECT=CR_CPU_Memory; fi
 mkdir -p "$D"/{state,spool,log,run,munge}; chmod 755 "$D" "$D/run"; chmod 700 "$D/munge"
 [ -f "$D/munge/key" ] || dd if=/dev/urandom of="$D/munge/key" bs=128 count=1 status=none
 chmod 600 "$D/munge/key"
@@ -34,7 +37,7 @@ AuthType=auth/munge
 AuthInfo=socket=$D/run/munge.socket
 CredType=cred/munge
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+TaskPlugin=$TASK
 SwitchType=switch/none
 MpiDefault=none
 MailProg=/bin/true
@@ -43,7 +46,7 @@ AccountingStorageType=accounting_storage/none
 JobCompType=jobcomp/filetxt
 JobCompLoc=$D/log/jobcomp.txt
 SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU
+SelectTypeParameters=$SELECT
 SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0
 KillWait=3
 ReturnToService=2
@@ -58,6 +61,8 @@ SlurmdLogFile=$D/log/slurmd.log
 NodeName=$N NodeAddr=127.0.0.1 CPUs=$C RealMemory=$M State=UNKNOWN
 PartitionName=main Nodes=$N Default=YES MaxTime=INFINITE State=UP
 CONF
+[ $TASK = task/none ] || printf '%s\n' CgroupPlugin=cgroup/v1 ConstrainRAMSpace=yes \
+  CgroupMountpoint=/sys/fs/cgroup > "$D/cgroup.conf"
 export SLURM_CONF="$D/slurm.conf"
 slurmctld -c
 slurmd

@@ -180,6 +180,29 @@ def test_submit_sends_only_what_is_not_complete(cluster, sweep, out, tmp_path):
     assert cluster.toolbox("sweep", "submit", file) == "nothing to submit\n"
 
 
+def test_a_cell_killed_for_memory_is_submitted_again_with_more(strict, sweep, out):
+    pytest.importorskip("submitit")
+    file = sweep("command: coin train\nfixed: {steps: 5, ballast: 400}\naxes: {lr: [0.1]}\n")
+    job = strict.toolbox("sweep", "submit", file, "--mem", "300M", "--time", 5).strip()
+    strict.wait(job)
+    said = strict.toolbox("sweep", "status", file, check=False)
+    assert f"killed for memory in job {job} with 300 MB" in " ".join(said.split())
+    # The same line as before: what the cell had counts, not what is asked for.
+    again = strict.call("toolbox", "sweep", "submit", file, "--mem", "300M", "--time", 5,
+                        "--memory-factor", 4, check=False)  # fmt: skip
+    assert "it gets 1200 MB" in again
+    strict.wait(again.split()[0])
+    assert states(strict, file) == ["complete"]
+    assert manifests(out)[0]["scheduler"]["memory_mb"] == "1200"
+
+
+def test_logs_of_a_job_may_lie_in_a_folder_with_spaces(cluster, sweep, out, tmp_path):
+    logs = tmp_path / "my own 100% logs"
+    job = cluster.sbatch(script(cluster, sweep(TOSS), "--logs", logs))
+    cluster.wait(job)
+    assert len(list(logs.glob(f"grid-{job}_[0-3].log"))) == 4
+
+
 def test_a_submitted_job_that_is_cancelled_checkpoints(cluster, sweep, out):
     pytest.importorskip("submitit")
     file = sweep(SLOW.replace("[0.05, 0.1, 0.2]", "[0.1]"))

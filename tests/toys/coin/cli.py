@@ -40,6 +40,7 @@ class Train:
     lr: Annotated[float, typer.Option(help="Learning rate."), Gt(0)] = 0.1
     optimizer: Annotated[Literal["adam", "sgd"], typer.Option(help="Optimiser.")] = "adam"
     pause: Annotated[float, typer.Option(help="Seconds per step."), Ge(0), Le(1)] = 0.0
+    ballast: Annotated[int, typer.Option(help="Megabytes to hold."), Ge(0), Le(500)] = 0
 
 
 @command(app)

@@ -16,6 +16,7 @@ def train(run: Run, p: Train) -> None:
     # Python's and numpy's global generators, because a checkpoint must bring these back too.
     random.seed(run.seed)
     np.random.seed(run.seed % 2**32)
+    held = b"x" * (p.ballast << 20)
     noise = run.torch_generator(0, "noise")
     w = torch.zeros(run.repeats, 1, device=run.device, requires_grad=True)
     kind = torch.optim.Adam if p.optimizer == "adam" else torch.optim.SGD
@@ -33,3 +34,4 @@ def train(run: Run, p: Train) -> None:
         loss.sum().backward()
         opt.step()
         time.sleep(p.pause)
+    del held

@@ -128,12 +128,11 @@ def _jobs_out_of_memory(jobs: set[str]) -> set[str]:
     if said is not None:
         rows = [line.split("|") for line in said.splitlines() if "|" in line]
         return {row[0].partition(".")[0] for row in rows if row[1].startswith("OUT_OF_ME")} & jobs
-    # Without accounting the controller still knows jobs that ended some minutes ago.
-    return {
-        job
-        for job in jobs
-        if "JobState=OUT_OF_MEMORY" in (_ask("scontrol", "--oneliner", "show", "job", job) or "")
-    }
+    # Without accounting the controller still knows jobs that ended some minutes ago. Where a step
+    # was killed (submitit's jobs have one), the job itself is FAILED.
+    show = ("scontrol", "--details", "--oneliner", "show", "job")
+    signs = ("JobState=OUT_OF_MEMORY", "DerivedExitCode=0:125")
+    return {job for job in jobs if any(sign in (_ask(*show, job) or "") for sign in signs)}
 
 
 def _ask(*words: str) -> str | None:
