@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
 
-from . import data
+from . import cli, data
 from .data import Floats, Task
 
 
@@ -29,26 +29,43 @@ def quiet_numerics() -> Iterator[None]:
         yield
 
 
-def check_task(N: int, T: int, Q: int) -> None:
+def check_task(p: cli.Task, *lengths: int) -> None:
     """Refuse a task that cannot be.
 
-    Errors: `UsageError`.
+    Errors: `ParameterError`.
     """
-    if Q > T:
-        raise UsageError(
-            f"--Q {Q}: an output cannot depend on more than --T {T} positions; lower Q"
+    for T in lengths:
+        if p.Q > T:
+            raise ParameterError(
+                "Q",
+                p.Q,
+                f"an output cannot depend on more positions than the context has, {T}",
+                "lower {Q}",
+            )
+
+
+def check_lengths(p: cli.Task, Ts: Sequence[int]) -> list[int]:
+    """Context lengths from the shortest on.
+
+    Errors: `ParameterError` for Q > T or a single length.
+    """
+    check_task(p, *Ts)
+    if len(Ts) < 2:
+        raise ParameterError(
+            "Ts", Ts[0], "one length shows no growth", "give two context lengths or more"
         )
+    return sorted(Ts)
 
 
-def draw_task(run: Run, repeat: int, N: int, T: int, Q: int, *stream: str | int) -> Task:
+def draw_task(run: Run, repeat: int, p: cli.Task, T: int, *stream: str | int) -> Task:
     """The task of one replicate.
 
-    Errors: `UsageError` when no learnable transition matrix turns up.
+    Errors: `ParameterError` when no learnable transition matrix turns up.
     """
     try:
-        return data.draw_task(run.rng(repeat, "task", *stream), N, T, Q)
+        return data.draw_task(run.rng(repeat, "task", *stream), p.N, T, p.Q)
     except ValueError as error:
-        raise UsageError(f"--N {N}: {error}; take fewer tokens") from None
+        raise ParameterError("N", p.N, str(error), "take fewer tokens") from None
 
 
 def decay_factor(decay: str, step: int, steps: int) -> float:

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
 
 from . import data, metrics, model, theory
+from .cli import Compare
 from .common import check_task, draw_task, quiet_numerics, recorded_steps
 from .data import Floats, Sampler, Task
 from .model import Attention, Steps
@@ -49,95 +51,62 @@ class Grid:
         }
 
 
-def make_grid(
-    prox_etas: tuple[float, ...], lams: tuple[float, ...], sgd_etas: tuple[float, ...],
-    decays: tuple[str, ...],
-) -> Grid:  # fmt: skip
+def make_grid(p: Compare) -> Grid:
     """prox: eta_A x lam with eta_V = eta_A / 2; sgd and sgd-raw: eta_A x two eta_V.
 
     sgd is preconditioned and projected with lam = 0; sgd-raw is plain SGD.
     """
-    rows = [("prox", eta, eta / 2, lam) for eta in prox_etas for lam in lams]
-    rows += [("sgd", eta, v, 0.0) for eta in sgd_etas for v in sorted({eta / 2, 0.05})]
-    plain = [eta * shrink for eta in sgd_etas[::2] for shrink in PLAIN_SHRINK]
+    rows = [("prox", eta, eta / 2, lam) for eta in p.prox_etas for lam in p.lams]
+    rows += [("sgd", eta, v, 0.0) for eta in p.sgd_etas for v in sorted({eta / 2, 0.05})]
+    plain = [eta * shrink for eta in p.sgd_etas[::2] for shrink in PLAIN_SHRINK]
     rows += [("sgd-raw", eta, v, 0.0) for eta in sorted(set(plain)) for v in PLAIN_VALUE_STEPS]
-    every = [(decay, *row) for row in rows for decay in decays]
+    every = [(decay, *row) for row in rows for decay in p.decays]
     decay, alg, eta_a, eta_v, lam = (np.array(column) for column in zip(*every, strict=True))
     return Grid(alg, decay, Steps.of(eta_v, eta_a, lam, alg == "sgd-raw"))
 
 
-def compare(
-    run: Run,
-    *,
-    N: int,
-    T: int,
-    Q: int,
-    batch: int,
-    steps: int,
-    n1_ratio: float,
-    refit_steps: int,
-    refit_batch: int,
-    prox_etas: tuple[float, ...],
-    lams: tuple[float, ...],
-    sgd_etas: tuple[float, ...],
-    decays: tuple[str, ...],
-) -> None:
+def compare(run: Run, p: Compare) -> None:
     """Per replicate: every configuration's iterates, and the curve of each side's best.
 
-    Errors: `UsageError` for Q > T or an unknown decay.
+    Errors: `ParameterError` for Q > T or an unknown decay.
     """
-    check_task(N, T, Q)
-    metrics.check_words("--decays", decays, ("linear", "none"))
-    grid = make_grid(prox_etas, lams, sgd_etas, decays)
-    recorded = sorted(recorded_steps(steps, 30))
-    n1 = max(1, int(np.ceil(n1_ratio * T)))
-    state: dict[str, Any] = run.restore() or {"repeat": 0, "step": 0}
-    with (
-        quiet_numerics(),
-        run.progress(run.repeats * steps, "steps", state["repeat"] * steps) as bar,
-    ):
-        for repeat in range(state["repeat"], run.repeats):
-            task = draw_task(run, repeat, N, T, Q)
+    check_task(p, p.T)
+    for decay in p.decays:
+        if decay not in ("linear", "none"):
+            raise ParameterError("decays", decay, "expected linear, none or both")
+    grid = make_grid(p)
+    recorded = sorted(recorded_steps(p.steps, 30))
+    n1 = max(1, int(np.ceil(p.n1_ratio * p.T)))
+    with quiet_numerics():
+        for repeat in run.replicates():
+            task = draw_task(run, repeat, p, p.T)
             rng = run.rng(repeat, "samples")
             sampler = Sampler(task, rng)
-            if repeat == state["repeat"] and state["step"]:
-                first = state["step"]
-                V, A, sum_V, sum_A, curve = (
-                    state[key] for key in ("V", "A", "sum_V", "sum_A", "curve")
-                )
-                rng.bit_generator.state = state["rng"]
-            else:
-                first, curve = 0, []
-                V, A = model.start(task, grid.alg.size, np.float32)
-                counts = data.stage_one_counts(run.rng(repeat, "one"), task, n1)
-                V[:] = data.stage_one_value(task, n1, *counts)[0]
-                sum_V, sum_A = np.zeros_like(V), np.zeros_like(A)
-            for step in range(first, steps):
-                run.checkpoint(
-                    lambda: {
-                        "repeat": repeat, "step": step, "V": V, "A": A, "sum_V": sum_V,
-                        "sum_A": sum_A, "curve": curve, "rng": rng.bit_generator.state,
-                    }
-                )  # fmt: skip
-                sizes = grid.sizes.times(grid.factor(step, steps))
-                model.step(V, A, sampler.batch(batch), task.mu, sizes)
-                if step >= steps // 2:  # the last half of the iterates is averaged
+            V, A = model.start(task, grid.alg.size, np.float32)
+            counts = data.stage_one_counts(run.rng(repeat, "one"), task, n1)
+            V[:] = data.stage_one_value(task, n1, *counts)[0]
+            sum_V, sum_A = np.zeros_like(V), np.zeros_like(A)
+            curve: list[dict[str, Floats]] = run.kept([])
+            for step in run.steps(p.steps, V, A, sum_V, sum_A, rng):
+                sizes = grid.sizes.times(grid.factor(step, p.steps))
+                model.step(V, A, sampler.batch(p.batch), task.mu, sizes)
+                if step >= p.steps // 2:  # the last half of the iterates is averaged
                     sum_V += V
                     sum_A += A
                 if step + 1 in recorded:
                     curve.append(theory.measures(task, V, A))
-                bar.update(1)
-            half = steps - steps // 2
+            half = p.steps - p.steps // 2
             iterates = {
                 "raw": (V, A),
                 "averaged": (sum_V / half, sum_A / np.float32(half)),
-                "rounded": (V, model.rounded(A, Q)),
+                "rounded": (V, model.rounded(A, p.Q)),
             }
-            iterates["refitted"] = refitted(iterates["rounded"], sampler, refit_steps, refit_batch)
-            samples = n1 + batch * steps
-            final = _final(task, grid, iterates, samples, refit_steps * refit_batch)
+            refit = refitted(iterates["rounded"], sampler, p.refit_steps, p.refit_batch)
+            iterates["refitted"] = refit
+            samples = n1 + p.batch * p.steps
+            final = _final(task, grid, iterates, samples, p.refit_steps * p.refit_batch)
             run.write("final", final, repeat)
-            run.write("curve", _best_curves(task, grid, curve, recorded, n1, batch), repeat)
+            run.write("curve", _best_curves(task, grid, curve, recorded, n1, p.batch), repeat)
             best = metrics.best_of_each_side(final)
             run.write("ratios", best, repeat)
             run.say(f"replicate {repeat}: {metrics.comparison_sentence(best)}")

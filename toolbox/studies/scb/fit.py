@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
 
 from . import minibatch, text
+from .cli import Fit
 from .common import quiet_numerics
 from .data import Floats, Ints
 from .model import Attention
@@ -139,58 +140,54 @@ def table_loss(train: tuple[Ints, Ints], test: tuple[Ints, Ints], cells: int, N:
     return float(0.5 * ((chosen**2).sum(axis=1) - 2 * hit + 1).mean())
 
 
-def fit(
-    run: Run,
-    *,
-    file: str,
-    T: int,
-    include_last: bool,
-    classes: str,
-    automatic: int,
-    train_windows: int,
-    test_windows: int,
-    steps: int,
-    batch: int,
-) -> None:
+def fit(run: Run, p: Fit) -> None:
     """One split per replicate: losses of every model, the attention and the value of the fit.
 
-    Errors: `UsageError` for a text that cannot be read or is too short, T = 1 without the last
-    token's neighbour, or moments that would not fit.
+    Errors: `ParameterError` for a text that cannot be read, is too short or has one class alone,
+    and for moments that would not fit.
     """
-    blocks = text.read(file)
+    blocks = text.read(p.file)
     whole = "".join(blocks)
-    mapping, names = text.class_map(classes, automatic, whole)
-    N = len(names)
-    if 8 * N * (N * T) ** 2 > LIMIT:
-        raise UsageError(
-            f"--T {T} with {N} classes: the second moments would take "
-            f"{8 * N * (N * T) ** 2 / 1e6:.0f} MB; take a shorter context or fewer classes"
+    mapping, names = text.class_map(p.classes, p.automatic, whole)
+    N, T = len(names), p.T
+    size = 8 * N * (N * T) ** 2
+    if size > LIMIT:
+        raise ParameterError(
+            "T",
+            T,
+            f"with {N} classes the second moments would take {size / 1e6:.0f} MB",
+            "take a shorter context or fewer classes",
         )
     if len(blocks) < 5 or len(whole) < 50 * (T + 2):
-        raise UsageError(
-            f"FILE {file}: too short for a context of --T {T} (characters: {len(whole.strip())}, "
-            f"paragraphs: {len(blocks)}); take a longer text with blank lines between paragraphs"
+        raise ParameterError(
+            "file",
+            p.file,
+            f"too short for a context of {{T}} {T} (characters: {len(whole.strip())}, paragraphs: "
+            f"{len(blocks)})",
+            "take a longer text with blank lines between paragraphs",
         )
-    start = run.restore() or 0
-    with quiet_numerics(), run.progress(run.repeats, "splits", start) as progress:
-        for repeat in range(start, run.repeats):
-            run.checkpoint(lambda: repeat)
+    with quiet_numerics():
+        for repeat in run.replicates(label="splits"):
             sides = text.split(blocks, run.rng(repeat, "split"))
             rng = run.rng(repeat, "windows")
             train, test = (
-                text.windows(text.encode(side, mapping, N), T, include_last, count, rng)
-                for side, count in zip(sides, (train_windows, test_windows), strict=True)
+                text.windows(text.encode(side, mapping, N), T, p.include_last, count, rng)
+                for side, count in zip(sides, (p.train_windows, p.test_windows), strict=True)
             )
             if min(len(train[2]), len(test[2])) < 10:
-                raise UsageError(
-                    f"FILE {file}: a split leaves fewer than 10 windows of --T {T}; take a longer "
-                    "text or a shorter context"
+                raise ParameterError(
+                    "file",
+                    p.file,
+                    f"a split leaves fewer than 10 windows of {{T}} {T}",
+                    "take a longer text or a shorter context",
                 )
-            fitted = _fit_all(train, test, N, T, include_last, run.rng(repeat, "als"))
-            trained = minibatch.train(train, N, steps, batch, run.rng(repeat, "minibatches"))
-            _write_minibatch(run, repeat, fitted, *trained)
-            _write(run, repeat, fitted, names, include_last)
-            progress.update(1)
+            fitted = _fit_all(train, test, N, T, p.include_last, run.rng(repeat, "als"))
+            draws = run.rng(repeat, "minibatches")
+            V, A = minibatch.start(train, N)
+            for step in run.steps(p.steps, V, A, draws, label="minibatch steps"):
+                minibatch.step(V, A, train, 1.0 - step / p.steps, p.batch, draws)
+            _write_minibatch(run, repeat, fitted, V, A)
+            _write(run, repeat, fitted, names, p.include_last)
 
 
 def _fit_all(

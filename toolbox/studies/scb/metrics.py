@@ -6,29 +6,17 @@ A statistic takes the tables of one replicate and returns one number, NaN where 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-
-from toolbox.core.errors import UsageError
 
 Tables = Mapping[str, pd.DataFrame]
 
 ITERATES = ("raw", "averaged", "rounded", "refitted")
 CLEAR = 0.8
 """One side is called ahead when the ratio of excess losses is below this, or above its inverse."""
-
-
-def check_words(flag: str, words: Sequence[str], allowed: Sequence[str]) -> None:
-    """Refuse a word that is not one of those allowed.
-
-    Errors: `UsageError` naming flag, word and the choice.
-    """
-    for word in words:
-        if word not in allowed:
-            raise UsageError(f"{flag} {word}: expected some of {', '.join(allowed)}")
 
 
 # ------------------------------------------------------------------------------------- compare

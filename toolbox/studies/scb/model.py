@@ -293,10 +293,10 @@ class Adam:
         root = np.sqrt(self.v / (1 - self.BETA2**self.t)) + self.EPS
         x -= (rate / (1 - self.BETA1**self.t) * self.m / root).astype(x.dtype)
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs."""
         return {"m": self.m, "v": self.v, "t": self.t}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a saved state."""
         self.m, self.v, self.t = state["m"], state["v"], state["t"]

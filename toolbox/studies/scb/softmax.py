@@ -10,6 +10,7 @@ import pandas as pd
 from toolbox.core.run import Run
 
 from . import data, model, theory
+from .cli import Softmax
 from .common import check_task, draw_task, quiet_numerics, recorded_steps
 from .data import Floats, Sampler, Task
 from .model import Adam, Attention, Steps
@@ -78,69 +79,44 @@ class Trainer:
         self.adam_V.step(self.V[: 4 * L], gV[: 4 * L], self.rate[: 4 * L, None, None])
         model.move_value(self.V[4 * L :], gV[4 * L :], mu, sizes)
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs."""
         return {
-            "V": self.V, "W": self.W, "linear": self.linear, "adam_V": self.adam_V.state(),
-            "adam_W": self.adam_W.state(), "adam_A": self.adam_A.state(),
+            "V": self.V, "W": self.W, "linear": self.linear, "adam_V": self.adam_V.state_dict(),
+            "adam_W": self.adam_W.state_dict(), "adam_A": self.adam_A.state_dict(),
         }  # fmt: skip
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a saved state."""
         self.V, self.W, self.linear = state["V"], state["W"], state["linear"]
-        self.adam_V.restore(state["adam_V"])
-        self.adam_W.restore(state["adam_W"])
-        self.adam_A.restore(state["adam_A"])
+        self.adam_V.load_state_dict(state["adam_V"])
+        self.adam_W.load_state_dict(state["adam_W"])
+        self.adam_A.load_state_dict(state["adam_A"])
 
 
-def softmax(
-    run: Run,
-    *,
-    N: int,
-    T: int,
-    Q: int,
-    batch: int,
-    steps: int,
-    n1_ratio: float,
-    lrs: tuple[float, ...],
-) -> None:
+def softmax(run: Run, p: Softmax) -> None:
     """Per replicate: the curve of each model's best step size, its last iterate, and its maps.
 
-    Errors: `UsageError` for Q > T.
+    Errors: `ParameterError` for Q > T.
     """
-    check_task(N, T, Q)
-    recorded = sorted(recorded_steps(steps, 40))
-    n1 = max(1, int(np.ceil(n1_ratio * T)))
-    state: dict[str, Any] = run.restore() or {"repeat": 0, "step": 0}
-    with (
-        quiet_numerics(),
-        run.progress(run.repeats * steps, "steps", state["repeat"] * steps) as bar,
-    ):
-        for repeat in range(state["repeat"], run.repeats):
-            task = draw_task(run, repeat, N, T, Q)
+    check_task(p, p.T)
+    recorded = sorted(recorded_steps(p.steps, 40))
+    n1 = max(1, int(np.ceil(p.n1_ratio * p.T)))
+    with quiet_numerics():
+        for repeat in run.replicates():
+            task = draw_task(run, repeat, p, p.T)
             counts = data.stage_one_counts(run.rng(repeat, "one"), task, n1)
             one = data.stage_one_value(task, n1, *counts)[0]
-            noise = 0.1 * run.rng(repeat, "start").standard_normal((N, N))
-            trainer = Trainer(task, one, noise, lrs, steps)
+            noise = 0.1 * run.rng(repeat, "start").standard_normal((p.N, p.N))
+            trainer = Trainer(task, one, noise, p.lrs, p.steps)
             rng = run.rng(repeat, "samples")
             sampler = Sampler(task, rng)
-            first, curve = 0, [theory.measures(task, trainer.V, trainer.attention)]
-            if repeat == state["repeat"] and state["step"]:
-                first, curve = state["step"], state["curve"]
-                trainer.restore(state["trainer"])
-                rng.bit_generator.state = state["rng"]
-            for step in range(first, steps):
-                run.checkpoint(
-                    lambda: {
-                        "repeat": repeat, "step": step, "trainer": trainer.state(),
-                        "curve": curve, "rng": rng.bit_generator.state,
-                    }
-                )  # fmt: skip
-                trainer.step(sampler.batch(batch), step)
+            curve = run.kept([theory.measures(task, trainer.V, trainer.attention)])
+            for step in run.steps(p.steps, trainer, rng):
+                trainer.step(sampler.batch(p.batch), step)
                 if step + 1 in recorded:
                     curve.append(theory.measures(task, trainer.V, trainer.attention))
-                bar.update(1)
-            _write(run, repeat, trainer, curve, [0, *recorded], batch, n1)
+            _write(run, repeat, trainer, curve, [0, *recorded], p.batch, n1)
 
 
 def _write(

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from toolbox.core.errors import UsageError
 from toolbox.core.run import Run
 
 from . import data, model, theory
-from .common import check_task, correlations, draw_task, quiet_numerics
+from .cli import Stages
+from .common import check_lengths, correlations, draw_task, quiet_numerics
 from .data import Floats, Sampler, Task
 from .model import Steps
 from .oneshot import crossing, one_shot
@@ -27,69 +27,32 @@ SUSTAINED = 3
 """A goal counts as reached at the first of this many steps in a row that meet it."""
 
 
-def stages(
-    run: Run,
-    *,
-    N: int,
-    Q: int,
-    Ts: tuple[int, ...],
-    ratios: tuple[float, ...],
-    draws: int,
-    target: float,
-    margins: tuple[float, ...],
-    fixed_batch: int,
-    lam_share: float,
-    gain: float,
-    cap: int,
-    trials: int,
-) -> None:
+def stages(run: Run, p: Stages) -> None:
     """Phase 1 per T and number of samples, phase 2 per T and arm, and one-shot recovery per T.
 
     One replicate has one transition matrix for all T.
 
-    Errors: `UsageError` for Q > T or a single T.
+    Errors: `ParameterError` for Q > T or a single T.
     """
-    for T in Ts:
-        check_task(N, T, Q)
-    if len(Ts) < 2:
-        raise UsageError("--Ts with one length: give two or more, so that growth can be seen")
-    Ts = tuple(sorted(Ts))
-    arms = make_arms(margins, fixed_batch)
-    cells = [(arm, T) for arm in arms for T in Ts]
-    state: dict[str, Any] = run.restore() or {"repeat": 0, "cell": -1, "search": None}
-    total = len(cells) + len(Ts) + 1
-    with (
-        quiet_numerics(),
-        run.progress(run.repeats * total, "cells", state["repeat"] * total) as bar,
-    ):
-        for repeat in range(state["repeat"], run.repeats):
-            base = draw_task(run, repeat, N, max(Ts), Q)
-            first = state["cell"] if repeat == state["repeat"] else -1
-            if first < 0:
-                run.checkpoint(lambda: {"repeat": repeat, "cell": -1, "search": None})
-                phase_one(run, repeat, base, Ts, ratios, draws, target)
-                bar.update(1)
-            for number in range(max(0, first), len(cells)):
-                arm, T = cells[number]
+    Ts = check_lengths(p, p.Ts)
+    searches = [(arm, T) for arm in make_arms(p.margins, p.fixed_batch) for T in Ts]
+    with quiet_numerics():
+        for repeat in run.replicates():
+            base = draw_task(run, repeat, p, max(Ts))
+            for T in run.cells(Ts, "lengths in phase 1"):
+                phase_one(run, repeat, replace(base, T=T), p)
+            for arm, T in run.cells(searches, "searches in phase 2"):
                 task = with_length(base, T, run.rng(repeat, "positions", T))
                 rng = run.rng(repeat, "phase 2", arm.name, f"{arm.margin:g}", T)
-                search = Search(task, rng, arm, lam_share, gain, cap)
-                if repeat == state["repeat"] and number == first and state["search"] is not None:
-                    search.restore(state["search"])
-                while not search.over:
-                    run.checkpoint(
-                        lambda: {"repeat": repeat, "cell": number, "search": search.state()}
-                    )
+                search = Search(task, rng, arm, p)
+                for _ in run.steps(None, search):
+                    if search.over:
+                        break
                     search.step()
                 run.write("phase2", search.rows(), repeat)
-                bar.update(1)
-            for number in range(max(0, first - len(cells)), len(Ts)):
-                run.checkpoint(
-                    lambda: {"repeat": repeat, "cell": len(cells) + number, "search": None}
-                )
-                task = with_length(base, Ts[number], run.rng(repeat, "positions", Ts[number]))
-                one_shot(run, repeat, task, trials, run.rng(repeat, "one shot", task.T))
-                bar.update(1)
+            for T in run.cells(Ts, "lengths in one-shot recovery"):
+                task = with_length(base, T, run.rng(repeat, "positions", T))
+                one_shot(run, repeat, task, p.trials, run.rng(repeat, "one shot", T))
 
 
 def with_length(task: Task, T: int, rng: np.random.Generator) -> Task:
@@ -103,34 +66,29 @@ def with_length(task: Task, T: int, rng: np.random.Generator) -> Task:
 # ------------------------------------------------------------------------------------- phase one
 
 
-def phase_one(
-    run: Run, repeat: int, base: Task, Ts: tuple[int, ...], ratios: tuple[float, ...], draws: int,
-    target: float,
-) -> None:  # fmt: skip
-    """Mean corr_V over draws for every T and n, beside the law; samples to the target, likewise."""
-    c = theory.noise_constant(base)
-    curves, needs = [], []
-    for T in Ts:
-        task = replace(base, T=T)
-        samples = np.unique([max(1, round(ratio * T)) for ratio in ratios])
-        found = np.stack(
-            [draw_corr(run.rng(repeat, "phase 1", T, int(n)), task, int(n), draws) for n in samples]
-        )  # (ratios, draws)
-        law = theory.mean_corr(c, base.N, samples / T)
-        mean, error = found.mean(axis=1), found.std(axis=1, ddof=1) / math.sqrt(draws)
-        common = {"T": T, "n": samples, "ratio": samples / T, "law": law}
-        measured = {"source": "measured", "corr_v": mean, "standard_error": error}
-        exact = {"source": "law", "corr_v": law, "standard_error": 0.0}
-        curves += [pd.DataFrame({**common, **part}) for part in (measured, exact)]
-        field = c * T * target**2 / (1 - target**2)
-        for source, need in (
-            ("measured", crossing(samples, mean, target)),
-            ("law", theory.samples_to_corr(c, base.N, T, target)),
-            ("mean field", field),
-        ):
-            needs.append({"T": T, "source": source, "samples": need})
-    run.write("phase1", pd.concat(curves, ignore_index=True), repeat)
-    run.write("need", pd.DataFrame(needs), repeat)
+def phase_one(run: Run, repeat: int, task: Task, p: Stages) -> None:
+    """Mean corr_V over draws for every n, beside the law; samples to the target, likewise."""
+    T = task.T
+    c = theory.noise_constant(task)
+    samples = np.unique([max(1, round(ratio * T)) for ratio in p.ratios])
+    found = np.stack(
+        [draw_corr(run.rng(repeat, "phase 1", T, int(n)), task, int(n), p.draws) for n in samples]
+    )  # (ratios, draws)
+    law = theory.mean_corr(c, task.N, samples / T)
+    mean, error = found.mean(axis=1), found.std(axis=1, ddof=1) / math.sqrt(p.draws)
+    common = {"T": T, "n": samples, "ratio": samples / T, "law": law}
+    run.write(
+        "phase1",
+        {**common, "source": "measured", "corr_v": mean, "standard_error": error},
+        repeat,
+    )
+    run.write("phase1", {**common, "source": "law", "corr_v": law, "standard_error": 0.0}, repeat)
+    need = {
+        "measured": crossing(samples, mean, p.target),
+        "law": theory.samples_to_corr(c, task.N, T, p.target),
+        "mean field": c * T * p.target**2 / (1 - p.target**2),
+    }
+    run.write("need", {"T": T, "source": list(need), "samples": list(need.values())}, repeat)
 
 
 def draw_corr(rng: np.random.Generator, task: Task, n: int, draws: int) -> Floats:
@@ -171,16 +129,13 @@ class Search:
     `correlation` is corr_A > 0.85, `support` is that rounding gives exactly the true positions.
     """
 
-    def __init__(
-        self, task: Task, rng: np.random.Generator, arm: Arm, lam_share: float, gain: float,
-        cap: int,
-    ) -> None:  # fmt: skip
+    def __init__(self, task: Task, rng: np.random.Generator, arm: Arm, p: Stages) -> None:
         V = (task.P + task.U) / 2
-        self.task, self.rng, self.arm, self.cap = task, rng, arm, cap
-        self.lam = lam_share * theory.signal_per_entry(task, V)
+        self.task, self.rng, self.arm, self.cap = task, rng, arm, p.cap
+        self.lam = p.lam_share * theory.signal_per_entry(task, V)
         self.threshold = theory.threshold_batch(task, V, self.lam)
         self.batch = arm.batch or max(1, math.ceil(arm.margin * self.threshold))
-        self.eta_a = gain / task.K_P
+        self.eta_a = p.gain / task.K_P
         self.sizes = Steps.of(ETA_V, self.eta_a, self.lam)
         self.V, self.A = V[None], model.start(task)[1]
         self.sampler = Sampler(task, rng)
@@ -227,14 +182,14 @@ class Search:
             for goal, met in self.met.items()
         )
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs."""
         return {
             "V": self.V, "A": self.A, "samples": self.samples, "held": self.held, "met": self.met,
             "rng": self.rng.bit_generator.state,
         }  # fmt: skip
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a saved state."""
         self.V, self.A, self.samples = state["V"], state["A"], state["samples"]
         self.held, self.met = state["held"], state["met"]

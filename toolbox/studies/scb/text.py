@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ParameterError
 
 from .data import Floats, Ints
 
@@ -25,7 +25,7 @@ NAMES = {" ": "space", "\n": "newline"}
 def read(source: str) -> list[str]:
     """The blocks of a text: topics of `pydoc_data.topics`, else paragraphs of a UTF-8 file.
 
-    Errors: `UsageError` when there is no such file, or it is no UTF-8 text.
+    Errors: `ParameterError` when there is no such file, or it is no UTF-8 text.
     """
     if source == "pydoc_data.topics":
         topics = import_module("pydoc_data.topics").topics
@@ -33,11 +33,13 @@ def read(source: str) -> list[str]:
     try:
         whole = Path(source).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise UsageError(f"FILE {source}: this is no UTF-8 text; convert it first") from None
+        raise ParameterError("file", source, "this is no UTF-8 text", "convert it first") from None
     except OSError as error:
-        raise UsageError(
-            f"FILE {source}: {error.strerror or 'cannot be read'}; give a text file or "
-            "pydoc_data.topics"
+        raise ParameterError(
+            "file",
+            source,
+            error.strerror or "cannot be read",
+            "give a text file or pydoc_data.topics",
         ) from None
     blocks = re.split(r"\n[ \t]*\n+", whole.lower())
     return [block + "\n" for block in blocks if block.strip()]
@@ -60,7 +62,7 @@ def class_map(classes: str, automatic: int, text: str) -> tuple[dict[str, int], 
 
     classes : `linguistic`, `automatic`, or groups of characters separated by spaces, in which
               backslash-s is the space and backslash-n the newline; the others are `(rest)`
-    Errors: `UsageError` for a character in two groups.
+    Errors: `ParameterError` for a character in two groups.
     """
     if classes == "automatic":
         return _automatic(automatic, text)
@@ -71,7 +73,9 @@ def class_map(classes: str, automatic: int, text: str) -> tuple[dict[str, int], 
         shown = group.replace("\\s", " ").replace("\\n", "\n")
         for character in shown.lower():
             if character in found and found[character] != len(names):
-                raise UsageError(f"--classes: {character!r} is in two groups; name it once")
+                raise ParameterError(
+                    "classes", classes, f"{character!r} is in two groups", "name it once"
+                )
             found[character] = len(names)
         names.append(_name(shown.lower()))
     return found, [*names, REST]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from toolbox.core.run import Run
 
 from . import data, model, theory
+from .cli import Train
 from .common import check_task, decay_factor, draw_task, quiet_numerics, recorded_steps
 from .data import Floats, Sampler, Task
 from .model import Attention, Steps
@@ -57,89 +57,50 @@ def tuned(task: Task, V: Floats, alg: str, batch: int, lam: float, eta_a: float)
     return Tuning(batch, lam if alg == "prox" else 0.0, eta_a)
 
 
-def train(
-    run: Run,
-    *,
-    N: int,
-    T: int,
-    Q: int,
-    alg: str,
-    batch: int,
-    n1_ratio: float,
-    steps: int,
-    refit_steps: int,
-    lam: float,
-    eta_v: float,
-    eta_a: float,
-    eta_refit: float,
-    decay: str,
-    round: bool,
-) -> None:
+def train(run: Run, p: Train) -> None:
     """One row per replicate, stage and recorded step.
 
-    Errors: `UsageError` for Q > T; `Diverged` at the first excess loss that is not finite.
+    Errors: `ParameterError` for Q > T; `Diverged` at the first excess loss that is not finite.
     """
-    check_task(N, T, Q)
-    refit = Steps.of(eta_refit, 0.0, 0.0)
-    recorded, refitted = recorded_steps(steps, 40), recorded_steps(refit_steps, 12)
-    total = steps + (refit_steps if round else 0)
-    n1 = max(1, int(np.ceil(n1_ratio * T)))
-    state: dict[str, Any] = run.restore() or {"repeat": 0, "step": 0}
-    with (
-        quiet_numerics(),
-        run.progress(run.repeats * total, "steps", state["repeat"] * total) as bar,
-    ):
-        for repeat in range(state["repeat"], run.repeats):
-            task = draw_task(run, repeat, N, T, Q)
+    check_task(p, p.T)
+    refit = Steps.of(p.eta_refit, 0.0, 0.0)
+    recorded, refitted = recorded_steps(p.steps, 40), recorded_steps(p.refit_steps, 12)
+    n1 = max(1, int(np.ceil(p.n1_ratio * p.T)))
+    with quiet_numerics():
+        for repeat in run.replicates():
+            task = draw_task(run, repeat, p, p.T)
             rng = run.rng(repeat, "samples")
             values = stage_one(run.rng(repeat, "one"), task, n1)
-            tuning = tuned(task, values[-1][1][0], alg, batch, lam, eta_a)
+            tuning = tuned(task, values[-1][1][0], p.alg, p.batch, p.lam, p.eta_a)
             advise(run, repeat, task, values[-1][1][0], tuning)
-            sizes = Steps.of(eta_v, tuning.eta_a, tuning.lam, alg == "sgd-raw")
-            B = tuning.batch
-            sampler = Sampler(task, rng)
-            narrow: tuple[Task, Attention] | None = None
-            done = state["step"] if repeat == state["repeat"] else 0
+            where = Recorder(run, repeat, task, p.alg, tuning)
+            V, A = model.start(task, dtype=np.float32)
+            where.record("start", 0, 0, V, A)
+            for point, (n, value) in enumerate(values):
+                where.record("value", point + 1, n, value, A)
+            V = values[-1][1].copy()
 
-            def record(
-                stage: str, step: int, samples: int, V: Floats, A: Attention, of: int = repeat,
-                task: Task = task, tuning: Tuning = tuning,
-            ) -> None:  # fmt: skip
-                _record(run, of, task, alg, tuning, stage, step, samples, V, A)
+            sampler, per_step = Sampler(task, rng), tuning.batch
+            sizes = Steps.of(p.eta_v, tuning.eta_a, tuning.lam, p.alg == "sgd-raw")
+            for step in run.steps(p.steps, V, A, rng, label="steps on value and attention"):
+                factor = decay_factor(p.decay, step, p.steps)
+                model.step(V, A, sampler.batch(per_step), task.mu, sizes.times(factor))
+                if step + 1 in recorded:
+                    where.record("both", step + 1, n1 + per_step * (step + 1), V, A)
+            if not p.round:
+                continue
 
-            if done:
-                V, A = state["V"], state["A"]
-                rng.bit_generator.state = state["rng"]
-            for step in range(done, total):
-                run.checkpoint(
-                    lambda: (
-                        {"repeat": repeat, "step": step}
-                        | ({"V": V, "A": A, "rng": rng.bit_generator.state} if step else {})
-                    )
-                )
-                if step == 0:
-                    V, A = model.start(task, dtype=np.float32)
-                    record("start", 0, 0, V, A)
-                    for point, (n, V) in enumerate(values):
-                        record("value", point + 1, n, V, A)
-                    V = V.copy()
-                if step < steps:
-                    factor = decay_factor(decay, step, steps)
-                    model.step(V, A, sampler.batch(B), task.mu, sizes.times(factor))
-                    if step + 1 in recorded:
-                        record("both", step + 1, n1 + B * (step + 1), V, A)
-                else:
-                    if narrow is None:
-                        narrow = narrowed(task, A)
-                        sampler = Sampler(narrow[0], rng)
-                    factor = decay_factor(decay, step - steps, refit_steps)
-                    model.value_step(V, narrow[1], sampler.batch(B), task.mu, refit.times(factor))
-                    if step + 1 - steps in refitted:
-                        record("refit", step + 1 - steps, n1 + B * (step + 1), V, A)
-                if round and step + 1 == steps:
-                    A = model.rounded(A, Q)
-                    record("rounded", steps, n1 + B * steps, V, A)
-                bar.update(1)
+            A = model.rounded(A, p.Q)
+            seen = n1 + per_step * p.steps
+            where.record("rounded", p.steps, seen, V, A)
+            narrow, narrow_A = narrowed(task, A)
+            sampler = Sampler(narrow, rng)
+            for step in run.steps(p.refit_steps, V, rng, label="steps on the value"):
+                factor = decay_factor(p.decay, step, p.refit_steps)
+                batch = sampler.batch(per_step)
+                model.value_step(V, narrow_A, batch, task.mu, refit.times(factor))
+                if step + 1 in refitted:
+                    where.record("refit", step + 1, seen + per_step * (step + 1), V, A)
 
 
 def advise(run: Run, repeat: int, task: Task, V: Floats, tuning: Tuning) -> None:
@@ -150,10 +111,10 @@ def advise(run: Run, repeat: int, task: Task, V: Floats, tuning: Tuning) -> None
     else:
         said = f"threshold condition: {theory.threshold_batch(task, V, tuning.lam):.0f} samples"
         if tuning.lam >= theory.signal_per_entry(task, V):
-            said += "; the penalty is above the signal: nothing will be found, lower --lam"
+            said += "; the penalty is above the signal: nothing will be found, take a smaller one"
         elif tuning.batch < 0.1 * theory.threshold_batch(task, V, tuning.lam):
             said += (
-                "; a batch this far below lets noise in: raise --batch or --lam, or leave both 0"
+                "; a batch this far below lets noise in: raise batch or penalty, or leave both 0"
             )
     run.say(f"replicate {repeat}: {chosen} ({said})")
 
@@ -180,13 +141,25 @@ def stage_one(rng: np.random.Generator, task: Task, n1: int) -> list[tuple[int, 
     return found
 
 
-def _record(
-    run: Run, repeat: int, task: Task, alg: str, tuning: Tuning, stage: str, step: int,
-    samples: int, V: Floats, A: Attention,
-) -> None:  # fmt: skip
-    found = {name: float(value[0]) for name, value in theory.measures(task, V, A).items()}
-    run.check_finite(found["excess"], f"the excess loss of stage {stage} at step {step}")
-    found["misplaced"] = int(found["misplaced"])
-    trivial = theory.trivial_excess(task)
-    where = {"alg": alg, "stage": stage, "step": step, "samples": samples, **asdict(tuning)}
-    run.write("curve", {**where, **found, "relative_excess": found["excess"] / trivial}, repeat)
+@dataclass(frozen=True)
+class Recorder:
+    """Writes the measures of one replicate's iterates."""
+
+    run: Run
+    repeat: int
+    task: Task
+    alg: str
+    tuning: Tuning
+
+    def record(self, stage: str, step: int, samples: int, V: Floats, A: Attention) -> None:
+        """One row of the table `curve`.
+
+        Errors: `Diverged` when the excess loss is not finite.
+        """
+        found = {name: float(each[0]) for name, each in theory.measures(self.task, V, A).items()}
+        self.run.check_finite(found["excess"], f"the excess loss of stage {stage} at step {step}")
+        found["misplaced"] = int(found["misplaced"])
+        relative = found["excess"] / theory.trivial_excess(self.task)
+        where = {"alg": self.alg, "stage": stage, "step": step, "samples": samples}
+        row = {**where, **asdict(self.tuning), **found, "relative_excess": relative}
+        self.run.write("curve", row, self.repeat)

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from toolbox.core.errors import UsageError
 from toolbox.core.run import Run
 
 from . import data, model, theory
-from .common import check_task, correlations, draw_task, quiet_numerics
+from .cli import Transfer
+from .common import check_lengths, correlations, draw_task, quiet_numerics
 from .data import Floats, Sampler, Task
 from .model import Attention, Steps
 
@@ -45,82 +45,50 @@ class Start:
         return self.init, self.rho if self.init == "transfer" else np.inf, self.n1
 
 
-def transfer(
-    run: Run,
-    *,
-    N: int,
-    Q: int,
-    Ts: tuple[int, ...],
-    batches: tuple[int, ...],
-    rhos: tuple[float, ...],
-    thetas: tuple[float, ...],
-    n1_ratios: tuple[float, ...],
-    eta_v: float,
-    cap: int,
-) -> None:
+def transfer(run: Run, p: Transfer) -> None:
     """Per replicate and T: samples to the target for every start and tuning, and the best.
 
-    Errors: `UsageError` for Q > T or a single T.
+    Errors: `ParameterError` for Q > T or a single T.
     """
-    for T in Ts:
-        check_task(N, T, Q)
-    if len(Ts) < 2:
-        raise UsageError("--Ts with one length: give two or more, so that growth can be seen")
     # Large batches first: they are cheaper per sample, and what they reach bounds the small ones.
-    cells = [(T, B) for T in sorted(Ts) for B in sorted(set(batches), reverse=True)]
-    state: dict[str, Any] = run.restore() or {"repeat": 0, "cell": 0, "search": None}
-    total = len(cells)
-    with (
-        quiet_numerics(),
-        run.progress(run.repeats * total, "cells", state["repeat"] * total + state["cell"]) as bar,
-    ):
-        for repeat in range(state["repeat"], run.repeats):
-            resumed = repeat == state["repeat"]
-            done: list[pd.DataFrame] = []
-            if resumed and state["cell"]:
-                done = [pd.DataFrame(columns) for columns in state["done"]]
-            for number in range(state["cell"] if resumed else 0, len(cells)):
-                T, B = cells[number]
+    batches = sorted(set(p.batches), reverse=True)
+    Ts = check_lengths(p, p.Ts)
+    with quiet_numerics():
+        for repeat in run.replicates():
+            for T in run.cells(Ts, "context lengths"):
                 # One P for all T of a replicate: the stream of the task does not depend on T.
-                task = draw_task(run, repeat, N, T, Q)
-                starts = make_starts(run, repeat, task, rhos, thetas, n1_ratios)
-                rng = run.rng(repeat, "samples", T, B)
-                limits = cheapest([frame for frame in done if (frame["T"] == T).all()], starts, cap)
-                search = Search(task, starts, B, eta_v, limits, rng)
-                if resumed and number == state["cell"] and state["search"] is not None:
-                    search.restore(state["search"])
-                while not search.over:
-                    run.checkpoint(
-                        lambda: {
-                            "repeat": repeat, "cell": number, "search": search.state(),
-                            "done": [frame.to_dict("list") for frame in done],
-                        }
-                    )  # fmt: skip
-                    search.step()
-                done.append(search.rows())
-                bar.update(1)
-                if number + 1 == len(cells) or cells[number + 1][0] != T:
-                    tunings = pd.concat([f for f in done if (f["T"] == T).all()])
-                    run.write("tunings", tunings, repeat)
-                    best = best_tunings(tunings)
-                    run.write("best", best, repeat)
-                    run.write("against", against(best), repeat)
-                    run.write("break_even", break_even(best), repeat)
+                task = draw_task(run, repeat, p, T)
+                starts = make_starts(run, repeat, task, p)
+                done: list[dict[Any, Any]] = run.kept([])
+                for B in run.cells(batches, "batches"):
+                    limits = cheapest([pd.DataFrame(rows) for rows in done], starts, p.cap)
+                    search = Search(
+                        task, starts, B, p.eta_v, limits, run.rng(repeat, "samples", T, B)
+                    )
+                    for _ in run.steps(None, search):
+                        if search.over:
+                            break
+                        search.step()
+                    done.append(search.rows().to_dict("list"))
+                tunings = pd.concat([pd.DataFrame(rows) for rows in done])
+                run.write("tunings", tunings, repeat)
+                best = best_tunings(tunings)
+                run.write("best", best, repeat)
+                run.write("against", against(best), repeat)
+                run.write("break_even", break_even(best), repeat)
 
 
-def make_starts(
-    run: Run, repeat: int, task: Task, rhos: tuple[float, ...], thetas: tuple[float, ...],
-    n1_ratios: tuple[float, ...],
-) -> list[Start]:  # fmt: skip
+def make_starts(run: Run, repeat: int, task: Task, p: Transfer) -> list[Start]:
     """The starts to compare; pretraining is perfect, V_pre is the pretraining P itself."""
     starts = []
-    for rho in rhos:
+    for rho in p.rhos:
         rng = run.rng(repeat, "pretraining", f"{rho:g}")
         pre = data.correlated_transition(rng, task, rho)
         starts += [
-            Start("transfer", rho, theta, 0, theta * pre + (1 - theta) * task.U) for theta in thetas
+            Start("transfer", rho, theta, 0, theta * pre + (1 - theta) * task.U)
+            for theta in p.thetas
         ]
-    for n1 in dict.fromkeys(max(1, round(ratio * task.T)) for ratio in n1_ratios):
+    for n1 in dict.fromkeys(max(1, round(ratio * task.T)) for ratio in p.n1_ratios):
         rng = run.rng(repeat, "stage one", task.T, n1)
         value = data.stage_one_value(task, n1, *data.stage_one_counts(rng, task, n1))[0]
         starts.append(Start("scratch", np.nan, np.nan, n1, value))
@@ -221,14 +189,14 @@ class Search:
             }
         )
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs."""
         return {
             "V": self.V, "A": self.A, "samples": self.samples, "held": self.held, "met": self.met,
             "alive": self.alive, "limits": self.limits, "rng": self.rng.bit_generator.state,
         }  # fmt: skip
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a saved state."""
         self.V, self.A, self.samples = state["V"], state["A"], state["samples"]
         self.held, self.met, self.alive = state["held"], state["met"], state["alive"]
