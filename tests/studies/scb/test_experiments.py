@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from toolbox.studies.scb import compare, data, metrics, oneshot, stages, theory, transfer
+from toolbox.studies.scb import cli, compare, data, metrics, oneshot, stages, theory, transfer
 
 
 def final_of(prox, sgd):
@@ -47,7 +47,9 @@ def test_a_diverged_configuration_is_never_the_best_and_never_the_win():
 
 
 def test_both_sides_have_the_same_steps_and_penalised_ones_stand_together():
-    grid = compare.make_grid((0.2, 0.1), (0.01, 0.02), (0.2, 0.1, 0.05), ("linear", "none"))
+    grid = compare.make_grid(
+        cli.Compare(prox_etas=(0.2, 0.1), lams=(0.01, 0.02), sgd_etas=(0.2, 0.1, 0.05))
+    )
     held = np.flatnonzero(grid.sizes.lam)
     assert (np.diff(held) == 1).all()
     columns = pd.DataFrame(grid.columns())
@@ -88,7 +90,9 @@ def test_a_search_resumed_goes_on_as_if_it_had_not_stopped():
     arm = stages.Arm("fixed", 0.0, 32)
 
     def fresh():
-        return stages.Search(task, np.random.default_rng(1), arm, 0.5, 0.36, 3000)
+        return stages.Search(
+            task, np.random.default_rng(1), arm, cli.Stages(lam_share=0.5, gain=0.36, cap=3000)
+        )
 
     whole = fresh()
     while not whole.over:
@@ -97,7 +101,7 @@ def test_a_search_resumed_goes_on_as_if_it_had_not_stopped():
     for _ in range(5):
         half.step()
     other = fresh()
-    other.restore(half.state())
+    other.load_state_dict(half.state_dict())
     while not other.over:
         other.step()
     pd.testing.assert_frame_equal(whole.rows(), other.rows())

@@ -157,7 +157,10 @@ def test_minibatches_come_near_the_exact_least_squares_fit():
     X, last = (rng.choice(N, size=shape, p=mu) for shape in ((n, T), n))
     seen = X[np.arange(n), np.array([1, 3, 0])[last]]
     out = (rng.random(n)[:, None] >= np.cumsum(V, axis=0).T[seen][:, :-1]).sum(axis=1)
-    values, A = minibatch.train((X, last, out), N, 1500, 64, rng)
+    windows = (X, last, out)
+    values, A = minibatch.start(windows, N)
+    for step in range(1500):
+        minibatch.step(values, A, windows, 1 - step / 1500, 64, rng)
     m = fit.moments(X, last, out, N)
     exact = m.loss(fit.predictor(*fit.fit_scb(m, T, 1e-3, rng)))
     losses = [m.loss(fit.predictor(v, a)) for v, a in zip(values, A.swapaxes(0, 1), strict=True)]

@@ -84,7 +84,7 @@ def _lowest(rows: pd.DataFrame, column: str) -> float:
 
 def untouched_ratio(tables: Tables) -> float:
     """Best proximal raw iterate over SGD's best raw or averaged one, any decay, excess loss."""
-    best = tables["ratios"]
+    best = best_of_each_side(tables["final"])
     raw = best[best["iterate"] == "raw"]
     either = best[best["iterate"].isin(["raw", "averaged"])]
     return float(raw["prox"].min() / either["sgd"].min())
@@ -92,25 +92,23 @@ def untouched_ratio(tables: Tables) -> float:
 
 def constant_step_ratio(tables: Tables) -> float:
     """Best raw proximal iterate over best raw SGD iterate, constant steps on both sides."""
-    return _ratio(tables, "raw", "none")
+    best = best_of_each_side(tables["final"])
+    rows = best[(best["iterate"] == "raw") & (best["decay"] == "none")]
+    return float(rows["ratio"].iloc[0]) if len(rows) else math.nan
 
 
 def refitted_ratio(tables: Tables) -> float:
     """The same after rounding and refitting, each side at its better decay."""
-    best = tables["ratios"][tables["ratios"]["iterate"] == "refitted"]
-    return float(best["prox"].min() / best["sgd"].min())
+    best = best_of_each_side(tables["final"])
+    refitted = best[best["iterate"] == "refitted"]
+    return float(refitted["prox"].min() / refitted["sgd"].min())
 
 
 def decay_gain(tables: Tables) -> float:
     """Best raw proximal excess with linearly decaying steps over that with constant ones."""
-    raw = tables["ratios"][tables["ratios"]["iterate"] == "raw"].set_index("decay")["prox"]
+    best = best_of_each_side(tables["final"])
+    raw = best[best["iterate"] == "raw"].set_index("decay")["prox"]
     return float(raw["linear"] / raw["none"]) if {"linear", "none"} <= set(raw.index) else math.nan
-
-
-def _ratio(tables: Tables, iterate: str, decay: str) -> float:
-    best = tables["ratios"]
-    rows = best[(best["iterate"] == iterate) & (best["decay"] == decay)]
-    return float(rows["ratio"].iloc[0]) if len(rows) else math.nan
 
 
 # --------------------------------------------------------------------------------------- train
@@ -234,12 +232,21 @@ def _over_scratch(rows: pd.DataFrame, rho: float) -> float:
 
 def map_correlation(tables: Tables) -> float:
     """Correlation of the softmax attention map with the proximal one (last iterates)."""
-    return _model_value(tables["models"], "softmax", "map_correlation")
+    maps = _attention_maps(tables)
+    return float(maps["softmax"].corr(maps["prox"]))
 
 
 def softmax_mass(tables: Tables) -> float:
-    """Share of softmax attention on the true positions, averaged over last tokens."""
-    return _model_value(tables["models"], "softmax", "mass")
+    """Share of softmax attention on the true positions, over all last tokens."""
+    maps = _attention_maps(tables)
+    weight = maps["softmax"].abs()
+    return float(weight[maps["truth"] > 0].sum() / weight.sum())
+
+
+def _attention_maps(tables: Tables) -> pd.DataFrame:
+    """Attention of every model, a column each; a row is one last token and one position."""
+    rows = tables["maps"][tables["maps"]["map"] == "attention"]
+    return rows.pivot(index=["row", "column"], columns="model", values="weight")
 
 
 def softmax_over_rounded(tables: Tables) -> float:
@@ -289,3 +296,79 @@ def penalty_gain(tables: Tables) -> float:
 def _text_ratio(tables: Tables, other: str) -> float:
     loss = tables["losses"].set_index("model")["test"]
     return float(loss["scb"] / loss[other])
+
+
+def several_classes(tables: Tables) -> str:
+    """Why a text does not test the model: one class holds more than half of its characters."""
+    share = float(tables["reading"]["frequency"].max())
+    return f"one class holds {share:.0%} of the characters" if share > 0.5 else ""
+
+
+# ------------------------------------------------------------------------------------ controls
+
+
+def untrained(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Every iterate replaced by the start."""
+    rows = tables["curve"]
+    start = rows[rows["stage"] == "start"].set_index(["seed", "repeat"])
+    keys = pd.MultiIndex.from_frame(rows[["seed", "repeat"]])
+    columns = {
+        name: start[name].reindex(keys).to_numpy() for name in ("relative_excess", "misplaced")
+    }
+    return {**tables, "curve": rows.assign(**columns)}
+
+
+def win_kept(tables: Tables) -> dict[str, pd.DataFrame]:
+    """The proximal method a hundred times better also after rounding and refitting."""
+    rows = tables["final"]
+    ours = (rows["alg"] == "prox") & (rows["iterate"] == "refitted")
+    return {**tables, "final": rows.assign(excess=rows["excess"].mask(ours, rows["excess"] / 100))}
+
+
+def one_shot_linear(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Samples of one-shot recovery that grow by one more power of T."""
+    rows = tables["oneshot_need"]
+    return {**tables, "oneshot_need": rows.assign(samples=rows["samples"] * rows["T"])}
+
+
+def phase_two_linear(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Samples of phase 2 that grow by one more power of T."""
+    rows = tables["phase2"]
+    return {**tables, "phase2": rows.assign(samples=rows["samples"] * rows["T"])}
+
+
+def scb_worse(tables: Tables) -> dict[str, pd.DataFrame]:
+    """A contextual bigram whose loss on unseen text is twice as large."""
+    rows = tables["losses"]
+    worse = rows["test"].mask(rows["model"] == "scb", rows["test"] * 2)
+    return {**tables, "losses": rows.assign(test=worse)}
+
+
+def transfer_dearer(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Transfer that costs a hundred times as much as it did."""
+    rows = tables["best"]
+    dearer = rows["samples"].mask(rows["init"] == "transfer", rows["samples"] * 100)
+    return {**tables, "best": rows.assign(samples=dearer)}
+
+
+def transfer_linear(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Transfer whose samples grow by one more power of T."""
+    rows = tables["best"]
+    grown = rows["samples"].mask(rows["init"] == "transfer", rows["samples"] * rows["T"])
+    return {**tables, "best": rows.assign(samples=grown)}
+
+
+def maps_shifted(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Softmax attention moved by one position, so that it looks beside the true ones."""
+    rows = tables["maps"].copy()
+    own = (rows["model"] == "softmax") & (rows["map"] == "attention")
+    length = rows.loc[own, "column"].max() + 1
+    rows.loc[own, "column"] = (rows.loc[own, "column"] + 1) % length
+    return {**tables, "maps": rows}
+
+
+def softmax_worse(tables: Tables) -> dict[str, pd.DataFrame]:
+    """A softmax excess loss that is a hundred times as large."""
+    rows = tables["models"]
+    worse = rows["excess"].mask(rows["model"] == "softmax", rows["excess"] * 100)
+    return {**tables, "models": rows.assign(excess=worse)}
