@@ -8,16 +8,44 @@ from typing import Annotated, Any
 
 import typer
 
+from toolbox.core.completion import (
+    command_words,
+    figure_words,
+    quietly,
+    run_words,
+    study_or_file_words,
+    study_words,
+    words,
+)
+
 OUT = Path("outputs")
 
-Out = Annotated[Path, typer.Option(help="Where runs live.", envvar="TOOLBOX_OUT", metavar="DIR")]
-Study = Annotated[str | None, typer.Argument(help="A study; all of them by default.")]
-Command = Annotated[str | None, typer.Argument(help="One of its commands; all by default.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Out = Annotated[
+    Path,
+    typer.Option(help="Folder in which all runs are kept.", envvar="TOOLBOX_OUT"),
+]
+Study = Annotated[
+    str | None,
+    typer.Argument(
+        help="Name of a study; all studies by default.", autocompletion=quietly(study_words)
+    ),
+]
+Command = Annotated[
+    str | None,
+    typer.Argument(
+        help="One command of that study; all of its commands by default.",
+        autocompletion=quietly(command_words),
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+_POOL = (
+    "The configuration whose runs are taken together: newest, all, or the beginning of a pool's "
+    "id, which `toolbox verify` prints."
+)
 
 
 def list_(study: Study = None, as_json: Json = False) -> None:
-    """List the studies and their commands; with STUDY, also its claims, tables and presets.
+    """List the studies and their commands; of one study also its claims, tables and presets.
 
     Example: toolbox list gd
     """
@@ -28,10 +56,7 @@ def list_(study: Study = None, as_json: Json = False) -> None:
 
 PoolChoice = Annotated[
     str,
-    typer.Option(
-        help="Which configuration: newest, all, or the beginning of a pool's id (`toolbox verify` "
-        "prints them).",
-    ),
+    typer.Option(help=_POOL, autocompletion=quietly(words(("newest", "all")))),
 ]
 
 
@@ -50,9 +75,9 @@ def verify(
     as_json: Json = False,
     out: Out = OUT,
 ) -> None:
-    """Judge the claims over all finished runs; runs that differ only in seed are pooled.
+    """Judge the claims of the papers on all finished runs.
 
-    Exits 3 when a claim is refuted.
+    Runs that differ only in their seed are taken together. Exits with 3 when a claim is refuted.
 
     Example: toolbox verify gd anytime
     """
@@ -65,12 +90,15 @@ def runs(
     study: Study = None,
     command: Command = None,
     failed: Annotated[
-        bool, typer.Option("--failed", help="Only failed and diverged runs, with what they said.")
+        bool,
+        typer.Option(
+            "--failed", help="List only runs that failed or diverged, with their messages."
+        ),
     ] = False,
     as_json: Json = False,
     out: Out = OUT,
 ) -> None:
-    """List the runs that are there: id, status, the parameters in which they differ, time.
+    """List the runs: id, the parameters in which they differ, time taken and status.
 
     Example: toolbox runs gd --failed
     """
@@ -80,11 +108,17 @@ def runs(
 
 
 def show(
-    run: Annotated[str, typer.Argument(help="A run's id (or its beginning), or its folder.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="The id of a run, the beginning of its id, or its folder.",
+            autocompletion=quietly(run_words),
+        ),
+    ],
     as_json: Json = False,
     out: Out = OUT,
 ) -> None:
-    """Show what made a run: the command line that makes it again, versions, machine, tables.
+    """Show how a run was made: the command line that repeats it, versions, machine, tables.
 
     Example: toolbox show 3f2a
     """
@@ -94,12 +128,15 @@ def show(
 
 
 def clean(
-    yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove what is listed instead of only listing it.")
+    ] = False,
     out: Out = OUT,
 ) -> None:
-    """List stale temporary folders, failed runs and orphan checkpoints; with --yes, remove them.
+    """List temporary folders of killed processes, failed runs and checkpoints of no use.
 
-    A complete run is never touched, nor the checkpoint of a run that can still be resumed.
+    With --yes they are removed. A complete run is never touched, and neither is the checkpoint of
+    a run that can still be resumed.
 
     Example: toolbox clean --yes
     """
@@ -108,56 +145,98 @@ def clean(
     clean(yes, out)
 
 
-_SPEC, _FILES = "What is drawn (overrides the declared figure)", "Where it goes"
+_SPEC, _FILES = "What is drawn (each option changes the declared figure)", "Where it goes"
 
 
-def _part(text: str) -> Any:
-    return typer.Option(help=text, rich_help_panel=_SPEC)
+KINDS = ("line", "scatter", "heatmap", "bar", "step")
+
+
+def _part(text: str, known: tuple[str, ...] = (), flag: str = "") -> Any:
+    flags = (flag,) if flag else ()
+    return typer.Option(
+        *flags, help=text, rich_help_panel=_SPEC, autocompletion=quietly(words(known))
+    )
 
 
 def plot(
     target: Annotated[
-        str, typer.Argument(metavar="STUDY|FILE.csv", help="A study, or any tidy CSV.")
+        str,
+        typer.Argument(
+            metavar="STUDY|FILE.csv",
+            help="Name of a study, or a tidy CSV: one observation in each row.",
+            autocompletion=quietly(study_or_file_words),
+        ),
     ],
     command: Command = None,
-    x: Annotated[str | None, _part("Column on the x axis.")] = None,
-    y: Annotated[str | None, _part("Column on the y axis.")] = None,
-    value: Annotated[str | None, _part("Heat map: column that colours the cells.")] = None,
-    hue: Annotated[str | None, _part("Column that gives each curve its colour.")] = None,
-    style: Annotated[str | None, _part("Column that gives each curve its dashes.")] = None,
-    col: Annotated[str | None, _part("One panel per value, side by side.")] = None,
-    row: Annotated[str | None, _part("One panel per value, on top of each other.")] = None,
-    kind: Annotated[str | None, _part("line, scatter, heatmap, bar or step.")] = None,
+    x: Annotated[str | None, _part("Column whose values are drawn along the x axis.")] = None,
+    y: Annotated[str | None, _part("Column whose values are drawn along the y axis.")] = None,
+    value: Annotated[
+        str | None, _part("Column that gives the cells of a heat map their colours.")
+    ] = None,
+    hue: Annotated[
+        str | None, _part("Column whose values become curves of different colours.")
+    ] = None,
+    style: Annotated[
+        str | None, _part("Column whose values become curves of different dashes.")
+    ] = None,
+    col: Annotated[str | None, _part("Column whose values become panels, side by side.")] = None,
+    row: Annotated[
+        str | None, _part("Column whose values become panels, one below the other.")
+    ] = None,
+    kind: Annotated[
+        str | None, _part("Kind of plot: line, scatter, heatmap, bar or step.", KINDS)
+    ] = None,
     logx: Annotated[
-        bool | None, typer.Option("--logx/--linx", help="Logarithmic x.", rich_help_panel=_SPEC)
+        bool | None,
+        _part("Draw the x axis logarithmically; --linx draws it linearly.", flag="--logx/--linx"),
     ] = None,
     logy: Annotated[
-        bool | None, typer.Option("--logy/--liny", help="Logarithmic y.", rich_help_panel=_SPEC)
+        bool | None,
+        _part("Draw the y axis logarithmically; --liny draws it linearly.", flag="--logy/--liny"),
     ] = None,
-    where: Annotated[str | None, _part("Rows to draw: \"loss < 1 and task == 'a'\".")] = None,
-    ref_slope: Annotated[list[float] | None, _part("Guide of this slope (repeatable).")] = None,
-    ref_y: Annotated[list[float] | None, _part("Horizontal guide (repeatable).")] = None,
-    title: Annotated[str | None, _part("Title.")] = None,
+    where: Annotated[
+        str | None,
+        _part("Condition for the rows that are drawn, such as \"loss < 1 and task == 'a'\"."),
+    ] = None,
+    ref_slope: Annotated[
+        list[float] | None, _part("Draw a guide of this slope. Can be given several times.")
+    ] = None,
+    ref_y: Annotated[
+        list[float] | None, _part("Draw a horizontal guide at this y. Can be given several times.")
+    ] = None,
+    title: Annotated[str | None, _part("Title of the figure.")] = None,
     figure: Annotated[
-        str | None, typer.Option(help="Only this declared figure.", rich_help_panel=_FILES)
+        str | None,
+        typer.Option(
+            help="Draw only this one of the declared figures, which `toolbox list STUDY` names.",
+            autocompletion=quietly(figure_words),
+            rich_help_panel=_FILES,
+        ),
     ] = None,
     pool: Annotated[
         str,
         typer.Option(
-            help="Which configuration: newest, all, or the beginning of a pool's id "
-            "(`toolbox verify` prints them).",
+            help=_POOL,
+            autocompletion=quietly(words(("newest", "all"))),
             rich_help_panel=_FILES,
         ),
     ] = "newest",
     formats: Annotated[
-        str, typer.Option("--format", help="png, svg, pdf, or several.", rich_help_panel=_FILES)
+        str,
+        typer.Option(
+            "--format",
+            help="Formats of the files, separated by commas: png, svg, pdf.",
+            autocompletion=quietly(words(("png", "svg", "pdf"), many=True)),
+            rich_help_panel=_FILES,
+        ),
     ] = "png",
     terminal: Annotated[
-        bool, typer.Option("--terminal", help="Draw here, as text.", rich_help_panel=_FILES)
+        bool,
+        typer.Option("--terminal", help="Draw in the terminal as text.", rich_help_panel=_FILES),
     ] = False,
     out: Out = OUT,
 ) -> None:
-    """Draw the declared figures of a study, or any tidy CSV by flags.
+    """Draw the figures of a study, or any tidy CSV whose columns are named by options.
 
     Examples: toolbox plot gd anytime --format svg;
     toolbox plot my.csv --x step --y loss --hue optimizer --logy

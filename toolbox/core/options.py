@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from annotated_types import Ge, Le
 
+from toolbox.core.completion import presets, quietly, words
 from toolbox.core.environment import prefix_of
 from toolbox.core.errors import UsageError
 from toolbox.core.layers import config_reader, preset_reader
@@ -75,6 +76,7 @@ def signature_of(study: str, name: str, params: Mapping[str, Param]) -> inspect.
                     show_envvar=False,
                     metavar="",
                     callback=preset_reader(study, name, every),
+                    autocompletion=quietly(presets(study, name)),
                 ),
             ],
         ),
@@ -206,6 +208,7 @@ def _control(
         show_envvar=False,
         metavar="",
         show_default=kind is not bool,
+        autocompletion=quietly(words(("auto", "cpu", "cuda"))) if name == "device" else None,
     )
     return _parameter(name, default, Annotated[kind, given])
 
@@ -233,6 +236,9 @@ def option(param: Param, panel: str, variable: str) -> inspect.Parameter:
         )
         return _parameter(param.name, param.default, Annotated[bool, given])
     text = f"{param.help} {param.values}; default: {shown or 'empty'}."
+    if param.choices or param.known:
+        offered = words(param.known or param.choices, param.many)
+        shared["autocompletion"] = quietly(offered)
     if param.positional:
         shared["metavar"] = param.flag
         argument = typer.Argument(help=text, parser=_flag_parser(param), **shared)
@@ -241,7 +247,6 @@ def option(param: Param, panel: str, variable: str) -> inspect.Parameter:
         param.flag,
         help=text,
         parser=_flag_parser(param),
-        autocompletion=(lambda: list(param.choices)) if param.choices else None,
         **shared,
     )
     return _parameter(param.name, default, Annotated[Any, given])

@@ -12,8 +12,8 @@ import hashlib
 import inspect
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -43,6 +43,8 @@ class Param:
     """Given by its place, not by a flag: a `typer.Argument`."""
     off: str = ""
     """The flag that turns a bool off, where it is not `--no-NAME`."""
+    known: Callable[[], Iterable[str]] | None = field(default=None, compare=False)
+    """Words that can be given, for the shell's completion: `typer.Option(autocompletion=...)`."""
 
     @property
     def flag(self) -> str:
@@ -186,7 +188,8 @@ def params_of(parameters: type) -> dict[str, Param]:
     A field is `name: Annotated[TYPE, typer.Option(help=...), bounds...] = default`, TYPE being
     int, float, str, bool, a `Literal` of strings, or `tuple[int|float|str, ...]`, the bounds being
     `Ge Gt Le Lt` of annotated_types. With `typer.Argument(help=...)` instead of the option it is
-    given by its place; `typer.Option("--on/--off", help=...)` names the flag that turns a bool off.
+    given by its place; `typer.Option("--on/--off", help=...)` names the flag that turns a bool off,
+    and `autocompletion=` a function of nothing that lists the words which the shell completes.
 
     Errors: `TypeError` or `ValueError` naming a field that is not of this form.
     """
@@ -216,7 +219,8 @@ def _param(name: str, annotation: Any, default: Any) -> Param:
         raise TypeError(f"parameter {name}: {_FORM}")
     positional = type(options[0]).__name__ == "ArgumentInfo"  # core imports no Typer here
     pair = str(options[0].default).partition("/")[2] if kind is bool else ""
-    param = Param(name, kind, None, options[0].help, many, choices, bounds, positional, pair)
+    known = options[0].autocompletion
+    param = Param(name, kind, None, options[0].help, many, choices, bounds, positional, pair, known)
     try:
         return replace(param, default=param.parse(default))
     except ValueError as error:

@@ -15,7 +15,7 @@ import tokenize
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -120,22 +120,29 @@ def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def preset_times(study: str, command: str) -> dict[str, str]:
-    """The presets of a command and the measured time of each in words, empty where not measured.
+def described(study: str) -> dict[str, Any]:
+    """What `study.yaml` says, by the quick YAML parser and not checked: enough to show names.
 
-    Read by the quick YAML parser and not checked, because a help page needs no more.
-
-    Errors: `UsageError` with file and line where it cannot be read.
+    Errors: whatever a broken file raises.
     """
     import yaml
 
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    with study_file(study).open(encoding="utf-8") as handle:
+        found: dict[str, Any] = yaml.load(handle, Loader=loader)
+    return found
+
+
+def preset_times(study: str, command: str) -> dict[str, str]:
+    """The presets of a command and the measured time of each in words, empty where not measured.
+
+    Errors: `UsageError` with file and line where `study.yaml` cannot be read.
+    """
     from toolbox.core.times import in_words
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        with study_file(study).open(encoding="utf-8") as handle:
-            described = yaml.load(handle, Loader=loader)["commands"][command]
-        presets, seconds = [*described["presets"]], described.get("seconds") or {}
+        spec = described(study)["commands"][command]
+        presets, seconds = [*spec["presets"]], spec.get("seconds") or {}
         return {each: in_words(seconds[each]) if each in seconds else "" for each in presets}
     except Exception:
         # Whatever is wrong with the file, the strict reader says it in one sentence.
