@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import toolbox.studies
-from toolbox.core import signals
+from toolbox.core import signals, spec
 
 TESTS = Path(__file__).parent
 TOYS = TESTS / "toys"
@@ -124,3 +124,30 @@ def launch(out: Path) -> Callable[..., Any]:
             return execute(request, experiment)
 
     return call
+
+
+@pytest.fixture
+def studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Make copies of the toy study beside the real ones: studies("broken", cli=text)."""
+    place = tmp_path / "studies"
+    toolbox.studies.__path__.append(str(place))
+    monkeypatch.setattr(spec, "tell_once", spec.tell_once.__wrapped__)
+    spec.load_study.cache_clear()
+
+    def make(name: str, **changed: str) -> Path:
+        folder = place / name
+        folder.mkdir(parents=True)
+        for path in (TOYS / "coin").glob("*.*"):
+            text = path.read_text(encoding="utf-8")
+            (folder / path.name).write_text(text, encoding="utf-8")
+        for stem, text in changed.items():
+            path = folder / (f"{stem}.yaml" if stem == "study" else f"{stem}.py")
+            path.write_text(text, encoding="utf-8")
+        return folder
+
+    yield make
+    toolbox.studies.__path__.remove(str(place))
+    for module in [m for m in sys.modules if m.startswith("toolbox.studies.")]:
+        if getattr(sys.modules[module], "__file__", "").startswith(str(place)):
+            del sys.modules[module]
+    spec.load_study.cache_clear()

@@ -9,39 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import toolbox.studies
-from toolbox.core import spec
 from toolbox.core.studies import docstring_of
 
 ROOT = Path(__file__).parent.parent
 TOY = Path(__file__).parent / "toys" / "coin"
-
-
-@pytest.fixture
-def studies(tmp_path, monkeypatch):
-    """A folder whose studies stand beside the real ones: studies(name, "cli.py", text)."""
-    place = tmp_path / "studies"
-    toolbox.studies.__path__.append(str(place))
-    monkeypatch.setattr(spec, "tell_once", spec.tell_once.__wrapped__)
-    spec.load_study.cache_clear()
-
-    def make(name: str, **changed: str) -> Path:
-        folder = place / name
-        folder.mkdir(parents=True)
-        for path in TOY.glob("*.*"):
-            text = path.read_text(encoding="utf-8")
-            (folder / path.name).write_text(text, encoding="utf-8")
-        for stem, text in changed.items():
-            path = folder / (f"{stem}.yaml" if stem == "study" else f"{stem}.py")
-            path.write_text(text, encoding="utf-8")
-        return folder
-
-    yield make
-    toolbox.studies.__path__.remove(str(place))
-    for module in [m for m in sys.modules if m.startswith("toolbox.studies.")]:
-        if getattr(sys.modules[module], "__file__", "").startswith(str(place)):
-            del sys.modules[module]
-    spec.load_study.cache_clear()
 
 
 def cli_with(*changes: tuple[str, str]) -> str:

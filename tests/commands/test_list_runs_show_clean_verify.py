@@ -271,3 +271,13 @@ def test_verify_of_nothing_says_what_to_do(cli, out):
     assert "no finished run of coin toss under" in result.stderr
     assert cli("verify", "coin", "tos").code == 2
     assert cli("verify", "coins").code == 2
+
+
+@pytest.mark.parametrize("command", ["plot", "verify"])
+def test_a_pool_that_is_not_there_is_answered_with_those_that_are(cli, command):
+    assert cli("coin", "toss").code == 0
+    result = cli(command, "coin", "toss", "--pool", "zz")
+    assert result.code == 2
+    assert result.stderr.startswith("toolbox: --pool zz: no pool of coin toss begins so; there are")
+    (pool,) = result.stderr.split("there are ")[1].split()
+    assert cli(command, "coin", "toss", "--pool", pool[:4]).code == 0

@@ -11,7 +11,7 @@ import torch
 
 from toolbox.core import run as run_module
 from toolbox.core import saving, signals
-from toolbox.core.errors import Diverged, Interrupted, ToolboxError, UsageError
+from toolbox.core.errors import Diverged, Interrupted, StudyError, ToolboxError, UsageError
 
 
 def inside(launch, check, **asked):
@@ -36,8 +36,8 @@ def test_rows_of_several_replicates_bear_their_repeat(launch):
     assert set(frame["seed"]) == {4}
 
 
-def test_an_undeclared_table_is_a_bug(launch):
-    with pytest.raises(KeyError, match="curves"):
+def test_an_undeclared_table_is_told_to_the_author(launch):
+    with pytest.raises(StudyError, match=r"test_run.py:\d+: run.write\('curves'\).*'curve'\?"):
         inside(launch, lambda run: run.write("curves", {"x": [1]}, 0))
 
 

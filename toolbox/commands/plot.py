@@ -74,13 +74,14 @@ def plot_study(
     Errors: `UsageError` for an unknown figure, and when no run is there to draw; `ToolboxError`
     after all others were drawn, when a run had to be left out.
     """
-    drawn, left_out = 0, []
+    drawn, left_out, there = 0, [], []
     figures = {key for _, _, spec in selected(study, command) for key in spec.figures}
     if figure is not None and figure not in figures:
         raise UsageError(f"--figure {figure}: {study} declares {', '.join(sorted(figures))}")
     for _, name, spec in selected(study, command):
         found = survey(out, study, name)
         left_out += found.left_out
+        there += [each.id for each in found.pools]
         for chosen in _choose(found.pools, pool):
             if other := code.other_code(study, [run.manifest for run in chosen.runs]):
                 print(f"{study} {name}: {other}", file=sys.stderr)
@@ -97,6 +98,11 @@ def plot_study(
                     frame = chosen.read(declared.table)
                     show(frame, _changed(declared, changes), columns, stem, provenance)
                     drawn += 1
+    if drawn == 0 and there and pool not in ("newest", "all"):
+        asked = f"{study} {command or ''}".strip()
+        raise UsageError(
+            f"--pool {pool}: no pool of {asked} begins so; there are {', '.join(there)}"
+        )
     if left_out:
         raise ToolboxError(left_out_text(left_out))
     if drawn == 0:

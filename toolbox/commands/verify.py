@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from toolbox.core import claims, code, text
-from toolbox.core.errors import ToolboxError, UsageError
+from toolbox.core.errors import StudyError, ToolboxError, UsageError
 from toolbox.core.pools import Pool, choose, left_out_text, survey
 from toolbox.core.show import draw, verdict_table
-from toolbox.core.spec import selected
+from toolbox.core.spec import selected, tell_once
 from toolbox.core.store import RunRecord
 
 REFUTED = 3
@@ -49,6 +49,8 @@ def verify(
     if not chosen:
         ids = ", ".join(each.id for known in found.values() for each in known)
         raise UsageError(f"--pool {pool}: no pool of {asked} begins so; there are {ids}")
+    sound = [each for each in chosen if _sound(each, alone=study is not None)]
+    unsound, chosen = len(sound) < len(chosen), sound
     judged = [(each, _judge(each)) for each in chosen]
     controls = [(each, _judge(each, null=True)) for each in chosen] if null else []
     if as_json:
@@ -63,10 +65,25 @@ def verify(
         print(_text(judged, found))
     if any(verdict.verdict == "supported" for _, own in controls for verdict in own):
         return CONTROL_FAILED
-    if left_out:
+    if left_out or unsound:
         return LEFT_OUT
     refuted = any(verdict.verdict == "refuted" for _, own in judged for verdict in own)
     return REFUTED if refuted and not null else 0
+
+
+def _sound(pool: Pool, alone: bool) -> bool:
+    """Whether the study's metrics can be used; told once, unless this study alone was asked for.
+
+    Errors: `StudyError` with file and line, when it was.
+    """
+    try:
+        claims.metrics_of(pool.study, pool.spec)
+    except StudyError as error:
+        if alone:
+            raise
+        tell_once(str(error))
+        return False
+    return True
 
 
 def _judge(pool: Pool, null: bool = False) -> list[claims.Verdict]:

@@ -7,7 +7,6 @@ A verdict is computed from tables alone. The rule is the same for every claim: *
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,8 +14,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from toolbox.core import controls
+from toolbox.core.authoring import check_claims
 from toolbox.core.remedies import flags_that_meet, more_replicates
 from toolbox.core.spec import ClaimSpec, CommandSpec
+from toolbox.core.studies import load_part
 from toolbox.core.where import compile_where
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def judge(
     """
     if not spec.claims:
         return []
-    metrics = importlib.import_module(f"toolbox.studies.{study}.metrics")
+    metrics = metrics_of(study, spec)
     tables: dict[str, pd.DataFrame] = {}
     verdicts = []
     for name, claim in spec.claims.items():
@@ -99,6 +100,16 @@ def judge(
         shown = controls.apply(claim.control, tables, spec.tables, metrics) if null else tables
         verdicts.append(_judged(name, claim, shown, evidence, metrics, spec.deterministic))
     return verdicts
+
+
+def metrics_of(study: str, spec: CommandSpec) -> ModuleType:
+    """The study's `metrics.py`, which has every function that the claims name.
+
+    Errors: `StudyError` with file and line.
+    """
+    metrics = load_part(study, "metrics")
+    check_claims(study, spec, metrics)
+    return metrics
 
 
 def _untested(name: str, claim: ClaimSpec, params: Mapping[str, Any]) -> Verdict:

@@ -24,7 +24,7 @@ def code_of(study: str) -> dict[str, Any] | None:
 
     None where the sources are not there, as in a package of compiled files alone.
     """
-    files = {name: [_syntax(path, _stamp(path)), _raw(path, _stamp(path))]
+    files = {name: [_syntax(path, stamp(path)), _raw(path, stamp(path))]
              for name, path in _sources(study).items()}  # fmt: skip
     if not files:
         return None
@@ -43,8 +43,8 @@ def changed_since(recorded: Mapping[str, Any] | None, study: str) -> list[str] |
         name
         for name, path in sources.items()
         if name in files
-        and _raw(path, _stamp(path)) != files[name][1]
-        and _syntax(path, _stamp(path)) != files[name][0]
+        and _raw(path, stamp(path)) != files[name][1]
+        and _syntax(path, stamp(path)) != files[name][0]
     ]
     return sorted({*differing, *(files.keys() ^ sources.keys())})
 
@@ -93,7 +93,8 @@ def _sources(study: str) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def stamp(path: Path) -> tuple[int, int]:
+    """What tells that a file has changed, for the functions that remember what they read of it."""
     stat = path.stat()
     return stat.st_mtime_ns, stat.st_size
 
@@ -105,7 +106,17 @@ def _raw(path: Path, stamp: tuple[int, int]) -> str:
 
 @functools.cache
 def _syntax(path: Path, stamp: tuple[int, int]) -> str:
-    return hashlib.sha256(syntax_of(path.read_bytes()).encode()).hexdigest()[:_SHORT]
+    try:
+        text = _text_of(parsed(path, stamp))
+    except SyntaxError:
+        return _raw(path, stamp)
+    return hashlib.sha256(text.encode()).hexdigest()[:_SHORT]
+
+
+@functools.cache
+def parsed(path: Path, stamp: tuple[int, int]) -> ast.Module:
+    """The syntax tree of a file. Errors: `SyntaxError`."""
+    return ast.parse(path.read_bytes())
 
 
 def syntax_of(source: bytes) -> str:
@@ -113,8 +124,12 @@ def syntax_of(source: bytes) -> str:
 
     Fields that are empty are left out, so that a Python that adds one changes nothing.
     """
+    return _text_of(ast.parse(source))
+
+
+def _text_of(tree: ast.Module) -> str:
     parts: list[str] = []
-    _write(ast.parse(source), parts.append)
+    _write(tree, parts.append)
     return "".join(parts)
 
 

@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 
 from toolbox.core.errors import ParameterError, UsageError
 from toolbox.core.params import Param, params_of
+from toolbox.core.studies import refuse_import
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,17 @@ class Command:
         """The experiment. It sees only what names the run: no display parameter can change a
         number.
 
-        Errors: `UsageError` that names flags where the science named fields.
+        Errors: `UsageError` that names flags where the science named fields; `StudyError` where
+        a file of the study imports what is not there.
         """
         p = self.values({k: v for k, v in given.items() if k not in self.display})
         try:
             self.experiment(run, p)
         except ParameterError as error:
             raise UsageError(error.with_flags(self._flag, _typed)) from None
+        except ImportError as error:
+            refuse_import(self.study, error)
+            raise
 
     def _flag(self, name: str) -> str:
         param = self.params.get(name)

@@ -15,6 +15,7 @@ from typing import Any
 
 from toolbox.core import (
     atomic,
+    authoring,
     claims,
     code,
     divergence,
@@ -97,6 +98,7 @@ def execute(request: Request, experiment: Experiment) -> tuple[RunRecord, bool]:
         return RunRecord(
             request.study, request.command, paths.id, status, paths.final, manifest
         ), True
+    authoring.check(request.study, request.command)
     return _compute(request, paths, experiment), False
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolbox.core import atomic, checkpoint, compute, divergence, files, machine, signals, states
-from toolbox.core.errors import Diverged
+from toolbox.core.errors import Diverged, StudyError
 from toolbox.core.loop_progress import LoopProgress
 from toolbox.core.looping import Looping
 from toolbox.core.loops import Loop, Loops
 from toolbox.core.progress import Progress
 from toolbox.core.saving import Saver
 from toolbox.core.states import StateMismatch
+from toolbox.core.suggest import did_you_mean
 from toolbox.core.table import TableWriter
 
 if TYPE_CHECKING:
@@ -84,16 +85,34 @@ class Run(Looping):
         repeat : the replicate of all these rows, when it is one
 
         On a resume the first lines of a cell run again; what they write is in the table already.
+
+        Errors: `StudyError`, with the line of the experiment, where rows and declaration differ.
         """
         if self._loops.replaying:
             return
+        try:
+            self._write(table, rows, repeat)
+        except (ValueError, TypeError) as error:
+            from toolbox.core.authoring import caller
+
+            raise StudyError(f"{caller()}: run.write({table!r}): {error}") from error
+
+    def _write(
+        self, table: str, rows: pd.DataFrame | Mapping[str, Any], repeat: int | None
+    ) -> None:
+        if table not in self.spec.tables:
+            hint = did_you_mean(table, self.spec.tables)
+            raise ValueError(f"{self.study} {self.command} declares no such table{hint}")
         if table not in self._writers:
             spec = self.spec.tables[table]
             self._writers[table] = TableWriter(self.folder / f"{table}.csv", spec)
         same = {"seed": self.seed}
         if "repeat" not in rows:
             if repeat is None and self.repeats > 1:
-                raise ValueError(f"{table}: say which repeat these rows are of")
+                raise ValueError(
+                    f"say which of the {self.repeats} replicates these rows are of, by "
+                    "run.write(table, rows, repeat) or by a column repeat"
+                )
             same["repeat"] = repeat or 0
         self._guarded(lambda: self._writers[table].write(rows, **same))
 

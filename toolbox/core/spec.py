@@ -229,11 +229,15 @@ def load_command(study: str, command: str) -> CommandSpec:
 
 def preset_line(study: str, command: str, preset: str) -> str:
     """`file:line` of a preset, to begin an error message with."""
-    path = study_file(study)
-    node: Any = load_mapping(path)
-    for key in ("commands", command, "presets"):
+    return yaml_line(study, "commands", command, "presets", preset)
+
+
+def yaml_line(study: str, *keys: str) -> str:
+    """`file:line` of a key of `study.yaml`, given by the keys on the way to it."""
+    node: Any = load_mapping(study_file(study))
+    for key in keys[:-1]:
         node = node[key]
-    return str(node.where(preset))
+    return str(node.where(keys[-1]))
 
 
 def selected(study: str | None, command: str | None) -> Iterator[tuple[str, str, CommandSpec]]:

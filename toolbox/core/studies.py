@@ -73,6 +73,18 @@ def load_part(study: str, part: str) -> ModuleType:
         ) from error
 
 
+def refuse_import(study: str, error: ImportError) -> None:
+    """Turn an import that failed in a study's own file to a sentence.
+
+    Errors: `StudyError`; nothing is raised for an import elsewhere.
+    """
+    folder = study_file(study).parent
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
+    if frames and Path(frames[-1].filename).is_relative_to(folder):
+        last = frames[-1]
+        raise StudyError(f"{last.filename}:{last.lineno}: {_said(error)}") from error
+
+
 def study_group(study: str) -> typer.Typer:
     """The command group of a study, from its `cli.py` (which imports nothing heavy).
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolbox.core.errors import TableError
+from toolbox.core.suggest import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,12 +38,12 @@ class TableWriter:
         import pandas as pd
 
         columns = {**dict(rows), **constant}
+        declared = self.spec.all_columns
+        if set(columns) != set(declared):
+            raise ValueError(_differing(set(columns), set(declared)))
+        _check_lengths(columns)
         alone = not any(pd.api.types.is_list_like(values) for values in columns.values())
         frame = pd.DataFrame(columns, index=[0] if alone else None)
-        declared = self.spec.all_columns
-        if set(frame.columns) != set(declared):
-            missing, extra = set(declared) - set(frame.columns), set(frame.columns) - set(declared)
-            raise ValueError(f"{self.path.name}: missing {sorted(missing)}, extra {sorted(extra)}")
         typed = {name: _typed(frame[name], column) for name, column in declared.items()}
         text = pd.DataFrame(typed).to_csv(index=False, header=False, lineterminator="\n")
         self._handle.write(text.encode())
@@ -65,6 +66,21 @@ class TableWriter:
             self._handle.close()
         except OSError:  # a full disk refuses the buffered tail; the folder goes anyway
             self._handle.raw.close()
+
+
+def _differing(given: set[str], declared: set[str]) -> str:
+    extra = [f"no column {n!r} is declared{did_you_mean(n, declared)}" for n in given - declared]
+    missing = [f"the declared column {name!r} is missing" for name in declared - given]
+    return ", ".join([*sorted(extra), *sorted(missing)])
+
+
+def _check_lengths(columns: Mapping[str, Any]) -> None:
+    """Errors: `ValueError` naming two columns of different lengths."""
+    lengths = {name: len(v) for name, v in columns.items() if getattr(v, "shape", 1) != ()
+               and hasattr(v, "__len__") and not isinstance(v, str)}  # fmt: skip
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise ValueError(f"the columns differ in length: {told}")
 
 
 def _typed(values: pd.Series, column: ColumnSpec) -> pd.Series:
