@@ -60,7 +60,7 @@ class Front(TyperGroup):
             return name, entry.mounted(), rest
         except ToolboxError:
             if ctx.resilient_parsing:  # completion has nothing to offer, and says nothing
-                return name, None, rest
+                return name, entry, rest
             raise
 
 

@@ -70,7 +70,7 @@ def command_words(ctx: Any, incomplete: str) -> Offer:
 def figure_words(ctx: Any, incomplete: str) -> Offer:
     """The declared figures of the study, or of the one command that is named."""
     commands = _described(ctx)["commands"]
-    named = ctx.params.get("command")
+    named = ctx.params.get("command") or "".join(ctx.args[1:2]) or None
     return [
         (name, str(figure.get("title", "")))
         for command, described in commands.items()
@@ -104,5 +104,6 @@ def run_words(ctx: Any, incomplete: str) -> Offer:
 def _described(ctx: Any) -> dict[str, Any]:
     from toolbox.core.studies import described
 
-    named = ctx.params.get("study") or ctx.params.get("target")
+    # Of a line that ends in an option without its value, Typer leaves the words unassigned.
+    named = ctx.params.get("study") or ctx.params.get("target") or ctx.args[0]
     return described(str(named))

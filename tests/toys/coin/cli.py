@@ -18,7 +18,10 @@ class Toss:
 
     tosses: Annotated[int, typer.Option(help="Tosses per replicate."), Ge(1), Le(100_000)] = 1000
     bias: Annotated[float, typer.Option(help="Probability of heads."), Gt(0), Lt(1)] = 0.5
-    sides: Annotated[tuple[str, ...], typer.Option(help="Names of the sides.")] = ("head", "tail")
+    sides: Annotated[
+        tuple[str, ...],
+        typer.Option(help="Names of the sides.", autocompletion=lambda: ["head", "tail", "edge"]),
+    ] = ("head", "tail")
 
 
 @command(app)

@@ -13,13 +13,23 @@ from toolbox.core.run import Run
 app = study_app(__doc__)
 
 P_BALANCED = 1.271553303163612  # log2(1 + sqrt 2)
-SCHEDULES = "anytime, silver, dynamic, grimmer3, grimmer7, pridp, domdp, constant-opt, or constant "
-SCHEDULES += "followed by a number (constant1.9)"
+NAMES = ("anytime", "silver", "dynamic", "grimmer3", "grimmer7", "pridp", "domdp", "constant-opt")
+SCHEDULES = ", ".join(NAMES) + ", or constant followed by a number (constant1.9)"
 COMPARED = ("constant1", "constant1.9", "dynamic", "silver", "anytime")
 
 Steps = Annotated[int, typer.Option(help="Number T of gradient steps."), Ge(1), Le(10_000_000)]
+
+
+def known_schedules() -> tuple[str, ...]:
+    """The names that a shell completes."""
+    return (*NAMES, "constant1", "constant1.9")
+
+
 Schedules = Annotated[
-    tuple[str, ...], typer.Option(help=f"Stepsize schedules to compare: {SCHEDULES}.")
+    tuple[str, ...],
+    typer.Option(
+        help=f"Stepsize schedules to compare: {SCHEDULES}.", autocompletion=known_schedules
+    ),
 ]
 
 
@@ -137,9 +147,12 @@ def strongly(run: Run, p: Strongly) -> None:
 class Certify(Growth):
     """The flags of `gd certify`."""
 
-    schedule: Annotated[str, typer.Option(help=f"Stepsize schedule to certify: {SCHEDULES}.")] = (
-        "anytime"
-    )
+    schedule: Annotated[
+        str,
+        typer.Option(
+            help=f"Stepsize schedule to certify: {SCHEDULES}.", autocompletion=known_schedules
+        ),
+    ] = "anytime"
     N: Annotated[
         tuple[int, ...],
         typer.Option(help="Numbers of gradient steps; above 60 only with --allow-costly."),
@@ -171,7 +184,9 @@ def certify(run: Run, p: Certify) -> None:
 class Schedule(Growth):
     """The flags of `gd schedule`."""
 
-    name: Annotated[str, typer.Option(help=f"Stepsize schedule: {SCHEDULES}.")] = "anytime"
+    name: Annotated[
+        str, typer.Option(help=f"Stepsize schedule: {SCHEDULES}.", autocompletion=known_schedules)
+    ] = "anytime"
     T: Annotated[int, typer.Option(help="Number of stepsizes."), Ge(1), Le(10_000_000)] = 1000
     print: Annotated[
         Literal["folder", "lines", "csv"],
