@@ -9,7 +9,9 @@ def main() -> None:
     import sys
 
     from toolbox.app import run
+    from toolbox.core.text import fall_back_to_ascii
 
+    fall_back_to_ascii(sys.stdout, sys.stderr)
     sys.exit(run(sys.argv[1:]))
 
 

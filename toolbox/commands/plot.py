@@ -18,6 +18,7 @@ from toolbox.core.figure import FigureSpec
 from toolbox.core.pools import Pool, choose, left_out_text, survey
 from toolbox.core.spec import load_command, selected
 from toolbox.core.table import read_table
+from toolbox.core.text import coloured
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +50,7 @@ class Show:
                 columns,
                 width=size.columns,
                 height=min(size.lines, 30),
-                colour=sys.stdout.isatty(),
+                colour=coloured(sys.stdout),
             )
             print(text)
         else:

@@ -105,8 +105,7 @@ def _text(judged: list[Judged], found: dict[tuple[str, str], list[Pool]]) -> str
         table = verdict_table(verdicts, sys.stdout, statements=where != last)
         parts.append("\n".join([head, table, "", *claims.summaries(verdicts)]))
         last = where
-    shown = [text.shown(part, sys.stdout) for part in parts]
-    return "\n\n".join(shown)
+    return "\n\n".join(parts)
 
 
 def _heading(pool: Pool, others: list[Pool], shown: int) -> str:

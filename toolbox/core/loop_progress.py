@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from toolbox.core.text import moves_its_cursor
+
 if TYPE_CHECKING:
     from toolbox.core.loops import Loop
 
@@ -38,7 +40,7 @@ class LoopProgress:
             self.due = now + _LINE_SECONDS
             return
         share = share_of(loops)
-        if sys.stderr is not None and sys.stderr.isatty():
+        if moves_its_cursor(sys.stderr):
             self.due = now + _BAR_SECONDS
             self._draw(loops, share)
             return

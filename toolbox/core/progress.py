@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Any
 
+from toolbox.core.text import moves_its_cursor
+
 _LINE_SECONDS = 30.0
 _SHORTEST_GAP = 3.0  # ten lines in a two-second run would be noise
 
@@ -19,7 +21,7 @@ class Progress:
         self.total, self.label, self.done, self.quiet = total, label, start, quiet
         self._last_time, self._last_done = time.monotonic(), start
         self._bar: Any = None
-        if not quiet and sys.stderr.isatty():
+        if not quiet and moves_its_cursor(sys.stderr):
             from tqdm import tqdm
 
             self._bar = tqdm(

@@ -62,8 +62,7 @@ def draw(
         table.add_row(*line)
     with console.capture() as capture:
         console.print(table)
-    drawn = "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
-    return text.shown(drawn, stream)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
 
 
 def verdict_table(
@@ -91,7 +90,7 @@ def verdict_table(
     if not_tested:
         notes.append("\nNot tested with these parameters; what would test it:")
         notes += [text.wrapped(_how_to_test(verdict), "  ", "      ") for verdict in not_tested]
-    return "\n".join([*parts, *(text.shown(note, stream) for note in notes)])
+    return "\n".join([*parts, *notes])
 
 
 def _numbers(tested: Mapping[str, Sequence[Verdict]], stream: IO[str], title: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import re
 import shutil
@@ -18,23 +20,31 @@ _ASCII = {
 }  # fmt: skip
 
 
-def shown(text: str, stream: IO[str]) -> str:
-    """The text as this stream can show it: unchanged, or with ASCII for what it cannot encode."""
-    encoding = getattr(stream, "encoding", None) or "ascii"
-    try:
-        text.encode(encoding)
-        return text
-    except (UnicodeEncodeError, LookupError):
-        return "".join(_shown(character, encoding) for character in text)
+def fall_back_to_ascii(*streams: IO[str]) -> None:
+    """From now on these streams write ASCII for every character that their encoding lacks.
+
+    Whatever prints to them is covered, other libraries included.
+    """
+    codecs.register_error("toolbox.ascii", _replaced)
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="toolbox.ascii")
 
 
-def _shown(character: str, encoding: str) -> str:
-    try:
-        character.encode(encoding)
-        return character
-    except (UnicodeEncodeError, LookupError):
-        plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
-        return _ASCII.get(character) or plain or "?"
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(in_ascii, error.object[error.start : error.end])), error.end
+
+
+def in_ascii(character: str) -> str:
+    """What stands for a character where only ASCII can be shown."""
+    if character in _ASCII:
+        return _ASCII[character]
+    name = unicodedata.name(character, "")
+    if name.startswith("GREEK"):  # theta, not a question mark
+        return name.split(" LETTER ")[-1].split(" WITH ")[0].lower()
+    return unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode() or "?"
 
 
 def width() -> int:
@@ -67,7 +77,11 @@ def unbroken_flags(text: str) -> str:
     return re.sub(r"(--[\w-]+) (?!-)", rf"\1{NO_BREAK}", text)
 
 
+def moves_its_cursor(stream: IO[str] | None) -> bool:
+    """Whether this stream is a terminal on which a line can be written anew (not TERM=dumb)."""
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def coloured(stream: IO[str]) -> bool:
     """Whether this stream is a terminal that wants colours (NO_COLOR, TERM=dumb)."""
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return stream.isatty() and not plain
+    return moves_its_cursor(stream) and not os.environ.get("NO_COLOR")
