@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
-from toolbox.core import controls
+from toolbox.core import controls, intervals
 from toolbox.core.authoring import check_claims
 from toolbox.core.remedies import flags_that_meet, more_replicates
 from toolbox.core.spec import ClaimSpec, CommandSpec
@@ -22,8 +22,6 @@ from toolbox.core.where import compile_where
 
 if TYPE_CHECKING:
     import pandas as pd
-
-CONFIDENCE = 0.95
 
 Outcome = Literal["supported", "refuted", "inconclusive", "not tested"]
 ORIGIN_NAMES = {
@@ -228,25 +226,15 @@ def interval(
     Clopper-Pearson for a proportion of zeros and ones. One value alone gives an infinite interval.
     """
     import numpy as np
-    from scipy import stats
 
-    x = np.asarray(values, dtype=float)
+    x = np.asarray(values, dtype=float)[:, None]
     if summary == "proportion":
         if not np.isin(x, (0, 1)).all():
             raise ValueError("a proportion is of zeros and ones; use summary: mean")
-        found = stats.binomtest(int(x.sum()), len(x)).proportion_ci(CONFIDENCE, method="exact")
-        return float(x.mean()), float(found.low), float(found.high)
-    if summary == "median":
-        found = stats.quantile_test(x, p=0.5).confidence_interval(CONFIDENCE)
-        if math.isnan(found.low):  # five values or fewer cannot bound a median at 95 %
-            return float(np.median(x)), -math.inf, math.inf
-        return float(np.median(x)), float(found.low), float(found.high)
-    if len(x) < 2 or not np.isfinite(x).all():
-        return float(x.mean()), -math.inf, math.inf
-    if np.ptp(x) == 0:
-        return float(x[0]), float(x[0]), float(x[0])
-    found = stats.ttest_1samp(x, 0.0).confidence_interval(CONFIDENCE)
-    return float(x.mean()), float(found.low), float(found.high)
+        return intervals.proportion(int(x.sum()), len(x))
+    at = intervals.median(x) if summary == "median" else intervals.mean(x)
+    centre, low, high = (float(limit[0]) for limit in at)
+    return centre, -math.inf if math.isnan(low) else low, math.inf if math.isnan(high) else high
 
 
 def summaries(verdicts: Sequence[Verdict]) -> list[str]:

@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from toolbox.core import intervals
+
 Array = NDArray[np.float64]
 
 ENOUGH = 3  # with fewer replicates an interval says more about luck than about the method
@@ -43,43 +45,14 @@ def estimate(
     """Centre and confidence limits over the rows of `values : (R, P)`, NaN left out: each `(P,)`.
 
     mean : Student-t interval, from three values on.
-    median : the order statistics x_(k), x_(n+1-k) with the largest k that holds `level` under the
-        binomial law; it exists from six values on (distribution-free, hence conservative).
+    median : order statistics, from six values on (distribution-free, hence conservative).
     Limits that do not exist are NaN.
     """
-    from scipy.special import stdtrit
-
-    count = np.sum(~np.isnan(values), axis=0)
-    some = np.maximum(count, 1)
-    if kind == "mean":
-        centre = np.where(count > 0, np.nansum(values / some, axis=0), np.nan)
-        # Scaled by the largest deviation: squares of tiny or huge losses leave the floats.
-        off = np.abs(values - centre)
-        scale = np.max(np.where(np.isnan(off), 0.0, off), axis=0)
-        scale = np.where(scale > 0, scale, 1.0)
-        spread = scale * np.sqrt(np.nansum((off / scale) ** 2, axis=0) / np.maximum(count - 1, 1))
-        quantile = stdtrit(np.maximum(count - 1, 1), 0.5 + level / 2)
-        half = np.where(count >= ENOUGH, quantile * spread / np.sqrt(some), np.nan)
-        return centre, centre - half, centre + half
-    ordered = np.sort(values, axis=0)  # NaN goes last
-    columns = np.arange(values.shape[1])
-    low, high = (some - 1) // 2, some // 2
-    centre = (ordered[low, columns] + ordered[high, columns]) / 2
-    rank = np.array([median_rank(int(n), level) for n in range(values.shape[0] + 1)])[count]
-    exists = rank > 0
-    first = ordered[np.maximum(rank - 1, 0), columns]
-    last = ordered[np.maximum(count - rank, 0).clip(max=values.shape[0] - 1), columns]
-    return centre, np.where(exists, first, np.nan), np.where(exists, last, np.nan)
-
-
-def median_rank(count: int, level: float = 0.95) -> int:
-    """The largest k with P(x_(k) <= median <= x_(n+1-k)) >= level for n = `count`; 0 if none."""
-    from scipy.special import bdtr
-
-    rank = 0
-    while rank < count // 2 and 2 * bdtr(rank, count, 0.5) <= 1 - level:
-        rank += 1
-    return rank
+    if kind == "median":
+        return intervals.median(values, level)
+    centre, low, high = intervals.mean(values, level)
+    few = np.sum(~np.isnan(values), axis=0) < ENOUGH
+    return centre, np.where(few, np.nan, low), np.where(few, np.nan, high)
 
 
 @dataclass(frozen=True)
