@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from toolbox.studies.hierarchical import baselines, basis, common, data, links, measure, model
+from toolbox.studies.hierarchical import baselines, basis, cli, common, data, links, measure, model
 
 RNG = np.random.default_rng
 
@@ -180,7 +180,7 @@ def test_the_outer_layer_learns_a_link_of_the_true_features():
     task = make(12, "p3")
     W = model.unit(RNG(0).standard_normal((300, 2)))
     hidden = model.Hidden(W.astype("f4"), RNG(1).uniform(-3, 3, 300).astype("f4"), "relu")
-    how = common.Fitting((1e-8, 1e-6, 1e-4), 2000)
+    how = cli.Fitted(penalties=(1e-8, 1e-6, 1e-4), n_test=2000)
     second, test = (lambda b: RNG([1, b])), (lambda b: RNG([2, b]))
     error, _ = common.fit_and_test(task, hidden, second, 2000, test, how, oracle=True)
     assert error < 0.01

@@ -18,8 +18,8 @@ def grown(task, sizes, workers=1, name=0):
     found = []
     with ThreadPoolExecutor(workers) as pool:
         for n in sizes:
-            for _ in moments.grow(moment, task, stream(name), n, pool, workers):
-                pass
+            while moment.n < n:
+                moments.grow(moment, task, stream(name), n, pool, workers)
             found.append(moment.matrix())
     return found
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
-from toolbox.core import machine
-from toolbox.core.errors import UsageError
+from toolbox.core.compute import one_thread
+from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
 
 from . import baselines, basis, data, links, model, moments
+from .cli import Fitted
 from .data import Task
 from .links import Link
 from .model import Hidden
@@ -38,36 +36,34 @@ class Crew:
 
 
 @contextmanager
-def crew() -> Iterator[Crew]:
+def crew(run: Run) -> Iterator[Crew]:
     """As many workers as the run may use cores."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")  # set from --threads before numpy was imported
-    size = int(asked) if asked.isdecimal() and int(asked) else machine.default_threads()
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(size) as pool:
-        yield Crew(pool, size)
+    with one_thread(), ThreadPoolExecutor(run.threads) as pool:
+        yield Crew(pool, run.threads)
 
 
-def checked_link(run: Run, text: str, r: int, learned: bool, flag: str = "--link") -> Link:
+def checked_link(run: Run, text: str, r: int, learned: bool, field: str = "link") -> Link:
     """The link of a command; says so when one gradient step cannot see every feature of it.
 
     learned : whether stage 1 is trained on this link
     """
-    link = links.parse(text, r, flag)
+    link = links.parse(text, r, field)
     if learned and link.visible < r:
         run.say(
-            f"{flag} {text}: its mean Hessian has rank {link.visible} of --r {r}, so that one "
-            "gradient step does not see every feature"
+            f"link {text}: its mean Hessian has rank {link.visible} and there are {r} features, so "
+            "that one gradient step does not see every feature"
         )
     return link
 
 
-def check_rising(flag: str, values: Sequence[float]) -> None:
+def check_rising(field: str, values: Sequence[float]) -> None:
     """Refuse a list that does not rise.
 
-    Errors: `UsageError`.
+    Errors: `ParameterError`.
     """
     if list(values) != sorted(values):
         shown = ",".join(str(value) for value in values)
-        raise UsageError(f"{flag} {shown}: the values must rise; sort them")
+        raise ParameterError(field, shown, "the values must rise", "sort them")
 
 
 def stream(run: Run, repeat: int, *name: str | int) -> Stream:
@@ -96,29 +92,16 @@ def sample(task: Task, source: Stream, stop: int) -> tuple[Floats, Floats]:
 
 
 def growing(
-    run: Run,
-    workers: Crew,
-    task: Task,
-    source: Stream,
-    sizes: Sequence[int],
-    where: Mapping[str, Any],
-    saved: Mapping[str, Any] | None,
+    run: Run, workers: Crew, task: Task, source: Stream, sizes: Sequence[int]
 ) -> Iterator[tuple[int, Floats]]:
-    """(n, M) for each n of `sizes`, on one growing sample, with checkpoints on the way.
-
-    where : what names the cell in a checkpoint;  saved : the state a checkpoint of it left
-    """
-    first = saved["size"] if saved else 0
-    moment = Moment(**saved["moment"]) if saved else Moment.start(task, source, sizes[0])
-    for index in range(first, len(sizes)):
-
-        def state() -> dict[str, Any]:
-            return {**where, "size": index, "moment": moment.state()}
-
-        run.checkpoint(state)
-        for _ in moments.grow(moment, task, source, sizes[index], workers.pool, workers.size):
-            run.checkpoint(state)
-        yield sizes[index], moment.matrix()
+    """(n, M) for each n of `sizes`, on one growing sample."""
+    moment = Moment.start(task, source, sizes[0])
+    for n in run.cells(sizes, "sample sizes", moment):
+        for _ in run.steps(None, moment, label="blocks of samples"):
+            if moment.n >= n:
+                break
+            moments.grow(moment, task, source, n, workers.pool, workers.size)
+        yield n, moment.matrix()
 
 
 def hidden_layer(run: Run, repeat: int, d: int, W: Floats, act: str) -> Hidden:
@@ -135,24 +118,13 @@ def initial_layer(run: Run, repeat: int, d: int, m: int, L: Floats | None = None
 # -------------------------------------------------------------------------------------- stage 2
 
 
-@dataclass(frozen=True)
-class Fitting:
-    """How the outer layer is fitted and judged.
-
-    penalties : the ridge path;  n_test : fresh samples of the test error
-    """
-
-    penalties: tuple[float, ...]
-    n_test: int
-
-
 def fit_and_test(
     task: Task,
     hidden: Hidden,
     source: Stream,
     n: int,
     test: Stream,
-    how: Fitting,
+    how: Fitted,
     oracle: bool = False,
 ) -> tuple[float, float]:
     """Ridge on the activations of n samples: (test error over Var y, penalty chosen).

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
 
 from . import baselines, common, data, measure, model
 from .baselines import Training
-from .common import Crew, Fitting
+from .cli import Fitted, Target
+from .common import Crew
 from .data import Task
 
 Floats = NDArray[np.floating]
@@ -27,13 +28,12 @@ OTHERS = ("rf", "krr", "mlp", "oracle")
 class Contest:
     """What all methods of a run share.
 
-    m1 : neurons;  n2_max : most samples of stage 2;  krr_max : most samples of kernel ridge
+    p : the network and its fit;  training : of the two-layer network, where it takes part
+    n2_max : most samples of stage 2;  krr_max : most samples of kernel ridge
     """
 
-    m1: int
-    act: str
-    fitting: Fitting
-    training: Training
+    p: Fitted
+    training: Training | None
     n2_max: int
     krr_max: int
 
@@ -44,16 +44,16 @@ def network_steps(method: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def check_methods(flag: str, methods: tuple[str, ...]) -> None:
+def check_methods(methods: tuple[str, ...]) -> None:
     """Refuse an unknown method.
 
-    Errors: `UsageError`.
+    Errors: `ParameterError`.
     """
     for method in methods:
         if network_steps(method) is None and method not in OTHERS:
-            raise UsageError(
-                f"{flag} {method}: expected some of net1, net3 (any number of inner steps), "
-                + ", ".join(OTHERS)
+            known = ", ".join(OTHERS)
+            raise ParameterError(
+                "methods", method, f"expected some of net1, net3 (any number of steps), {known}"
             )
 
 
@@ -92,32 +92,33 @@ def _one(
     }  # fmt: skip
     if method in ("krr", "mlp"):
         x, y = common.sample(task, whole, total)
-        x_test, y_test = common.sample(task, test, how.fitting.n_test)
+        x_test, y_test = common.sample(task, test, how.p.n_test)
         if method == "krr":
-            found, tuned = baselines.kernel_ridge(x, y, x_test, how.fitting.penalties)
+            found, tuned = baselines.kernel_ridge(x, y, x_test, how.p.penalties)
         else:
+            assert how.training is not None
             rng = run.rng(repeat, "mlp", d, n1)
             found, tuned = baselines.two_layer(rng, x, y, x_test, how.training)
         return row | {"test_error": common.relative_error(found - y_test, y_test), "tuned": tuned}
     if method == "oracle":
-        W = model.unit(run.rng(repeat, "oracle", d).standard_normal((how.m1, task.link.r)))
+        W = model.unit(run.rng(repeat, "oracle", d).standard_normal((how.p.m1, task.link.r)))
         source = common.stream(run, repeat, "second", d)
     elif method == "rf":
         # Independent neurons, not the paired ones of the network's start: the better baseline.
-        W, source = common.initial_layer(run, repeat, d, how.m1), whole
+        W, source = common.initial_layer(run, repeat, d, how.p.m1), whole
     else:
         assert M is not None
-        start = common.initial_layer(run, repeat, d, -(-how.m1 // 2))
-        W = model.paired(model.steps(start, M, network_steps(method) or 1), how.m1)
+        start = common.initial_layer(run, repeat, d, -(-how.p.m1 // 2))
+        W = model.paired(model.steps(start, M, network_steps(method) or 1), how.p.m1)
         row |= {
             "overlap": float(np.median(measure.overlaps(W, task.theta))),
             "pca": measure.top_overlap(W, task.theta),
         }
         source = common.stream(run, repeat, "second", d)
     n = total if method == "rf" else int(row["n2"])
-    hidden = common.hidden_layer(run, repeat, d, W, how.act)
+    hidden = common.hidden_layer(run, repeat, d, W, how.p.act)
     error, penalty = common.fit_and_test(
-        task, hidden, source, n, test, how.fitting, oracle=method == "oracle"
+        task, hidden, source, n, test, how.p, oracle=method == "oracle"
     )
     return row | {"test_error": error, "tuned": penalty}
 
@@ -125,10 +126,8 @@ def _one(
 def kernel_row(run: Run, repeat: int, task: Task, n: int, how: Contest) -> dict[str, Any]:
     """Kernel ridge on exactly n samples."""
     x, y = common.sample(task, common.stream(run, repeat, "whole", task.d), n)
-    x_test, y_test = common.sample(
-        task, common.stream(run, repeat, "test", task.d), how.fitting.n_test
-    )
-    found, tuned = baselines.kernel_ridge(x, y, x_test, how.fitting.penalties)
+    x_test, y_test = common.sample(task, common.stream(run, repeat, "test", task.d), how.p.n_test)
+    found, tuned = baselines.kernel_ridge(x, y, x_test, how.p.penalties)
     error = common.relative_error(found - y_test, y_test)
     return {"d": task.d, "method": "krr", "samples": n, "test_error": error, "tuned": tuned}
 
@@ -138,10 +137,10 @@ def columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
     return {key: [row[key] for row in rows] for key in rows[0]}
 
 
-def check_features(features: str, dims: tuple[int, ...], r: int, flag: str) -> None:
+def check_features(p: Target, dims: tuple[int, ...]) -> None:
     """Refuse a dimension that cannot have r features.
 
-    Errors: `UsageError`.
+    Errors: `ParameterError`.
     """
     for d in dims:
-        data.check_features(features, d, r, flag)
+        data.check_features(p.features, d, p.r, "dims")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ParameterError
 
 from . import basis, links
 from .links import Link
@@ -37,19 +37,24 @@ def make_task(rng: np.random.Generator, d: int, kind: str, link: Link) -> Task:
     return Task(d, A, basis.coordinates(A), link)
 
 
-def check_features(kind: str, d: int, r: int, flag: str) -> None:
+def check_features(kind: str, d: int, r: int, field: str) -> None:
     """Refuse a number of features that dimension d cannot have.
 
-    Errors: `UsageError`.
+    field : the name of the parameter that d comes from
+
+    Errors: `ParameterError`.
     """
     if r > d:
-        raise UsageError(f"--r {r}: more features than {flag} {d} dimensions; lower --r")
+        raise ParameterError("r", r, f"more features than dimensions, {d}", "lower {r}")
     if r > basis.size(d):
-        raise UsageError(f"--r {r}: {flag} {d} has one quadratic only; raise {flag}")
+        raise ParameterError("r", r, f"dimension {d} has one quadratic only", f"raise {{{field}}}")
     if kind == "flat" and r > hadamard_order(d) - 1:
-        raise UsageError(
-            f"{flag} {d}: flat features have {hadamard_order(d) - 1} orthogonal balanced sign "
-            f"patterns there, --r {r} needs {r}; take another multiple of 4, or --features goe"
+        raise ParameterError(
+            field,
+            d,
+            f"flat features have {hadamard_order(d) - 1} orthogonal balanced sign patterns there, "
+            f"{{r}} {r} needs {r}",
+            "take another multiple of 4, or {features} goe",
         )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ParameterError
 
 Floats = NDArray[np.floating]
 
@@ -84,65 +84,71 @@ def evaluate(link: Link, z: Floats) -> Floats:
     return total
 
 
-def parse(text: str, r: int, flag: str = "--link") -> Link:
+def parse(text: str, r: int, field: str = "link") -> Link:
     """A named link, or a sum such as `h2(z1)*z2 + 0.5*h3(z1)` for the features z1, ..., zr.
 
-    Errors: `UsageError` naming flag, text and fix.
+    Errors: `ParameterError`.
     """
     if text in NAMED:
-        return _named(text, r, flag)
+        return _named(text, r, field)
     terms: dict[tuple[int, ...], float] = {}
     for signed in _SIGNS.split(re.sub(r"\s+", "", text)):
         term = signed.lstrip("+-")
         if not term or len(signed) - len(term) > 1:
-            raise UsageError(
-                f"{flag} {text or repr(text)}: expected {', '.join(NAMED)} or a sum such as "
-                "h2(z1)*z2 + 0.5*h3(z1)"
+            known = ", ".join(NAMED)
+            raise ParameterError(
+                field, text, f"expected {known} or a sum such as h2(z1)*z2 + 0.5*h3(z1)"
             )
-        orders, weight = _term(text, term, r, flag)
+        orders, weight = _term(text, term, r, field)
         terms[orders] = terms.get(orders, 0.0) + (-weight if signed[0] == "-" else weight)
     kept = tuple(sorted((orders, weight) for orders, weight in terms.items() if weight))
     if not kept:
-        raise UsageError(f"{flag} {text}: its terms cancel; give a link that is not zero")
+        raise ParameterError(field, text, "its terms cancel", "give a link that is not zero")
     return Link(text, r, kept)
 
 
-def _term(text: str, term: str, r: int, flag: str) -> tuple[tuple[int, ...], float]:
+def _term(text: str, term: str, r: int, field: str) -> tuple[tuple[int, ...], float]:
     """Multi-index and weight of one product."""
     orders, weight = [0] * r, 1.0
     for part in term.split("*"):
         match = _FACTOR.fullmatch(part)
         if match is None:
             if not _NUMBER.fullmatch(part) or not math.isfinite(float(part)):
-                raise UsageError(
-                    f"{flag} {text}: cannot read {part!r}; write numbers, z1 and h2(z1), "
-                    "joined by * and +"
+                raise ParameterError(
+                    field,
+                    text,
+                    f"cannot read {part!r}",
+                    "write numbers, z1 and h2(z1), joined by * and +",
                 )
             weight *= float(part)
             continue
         order, k = int(match[1] or 1), int(match[2] or match[3])
         if not 1 <= k <= r:
-            raise UsageError(
-                f"{flag} {text}: there is no z{k} with --r {r}; features are z1 to z{r}"
+            raise ParameterError(
+                field, text, f"there is no z{k} with {{r}} {r}", f"features are z1 to z{r}"
             )
         if not 1 <= order <= MAX_ORDER:
-            raise UsageError(f"{flag} {text}: h{order} is outside h1 to h{MAX_ORDER}")
+            raise ParameterError(field, text, f"h{order} is outside h1 to h{MAX_ORDER}")
         if orders[k - 1]:
-            raise UsageError(
-                f"{flag} {text}: z{k} stands twice in {term}; write the product as a sum of "
-                f"Hermite polynomials, one h(z{k}) to a term"
+            raise ParameterError(
+                field,
+                text,
+                f"z{k} stands twice in {term}",
+                f"write the product as a sum of Hermite polynomials, one h(z{k}) to a term",
             )
         orders[k - 1] = order
     if not any(orders):
-        raise UsageError(f"{flag} {text}: the constant {term} is no part of a link; leave it out")
+        raise ParameterError(
+            field, text, f"the constant {term} is no part of a link", "leave it out"
+        )
     return tuple(orders), weight
 
 
-def _named(name: str, r: int, flag: str) -> Link:
+def _named(name: str, r: int, field: str) -> Link:
     """`p2 p3 p4`: sum_k of h_2, h_2 + h_3, h_2 + h_4; `lin3`: of h_3; `prod`: z_1 z_2."""
     if name == "prod":
         if r < 2:
-            raise UsageError(f"{flag} prod: the product z1*z2 needs two features; raise --r {r}")
+            raise ParameterError(field, "prod", "the product z1*z2 needs two features", "raise {r}")
         return Link(name, r, (((1, 1, *[0] * (r - 2)), 1.0),))
     orders = {"p2": (2,), "p3": (2, 3), "p4": (2, 4), "lin3": (3,)}[name]
     weight = 1 / math.sqrt(len(orders) * r)

@@ -8,10 +8,9 @@ No array of n x D exists, and n is bounded by patience alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,10 +92,6 @@ class Moment:
         M[np.diag_indices(len(M))] -= self.labels / self.n - self.centre
         return M
 
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
-        return dict(vars(self))
-
 
 def blocks(start: int, stop: int) -> list[int]:
     """Lengths of the blocks that lead from `start` to `stop` samples."""
@@ -105,18 +100,16 @@ def blocks(start: int, stop: int) -> list[int]:
 
 def grow(
     moment: Moment, task: Task, stream: Stream, stop: int, pool: Executor, workers: int
-) -> Iterator[int]:
-    """Bring a moment to `stop` samples; yields the samples just added, a window of blocks a time.
+) -> None:
+    """Add the next blocks, one for each worker, on the way to `stop` samples.
 
     stream : block number -> its generator. Blocks are added in their order, so that the sum does
              not depend on how many workers there are.
     """
-    while moment.n < stop:
-        window = blocks(moment.n, stop)[:workers]
-        numbers = range(moment.block, moment.block + len(window))
-        found = pool.map(
-            lambda number, n: block_sum(task, stream(number), n, moment.centre), numbers, window
-        )
-        for n, (C, total) in zip(window, found, strict=True):
-            moment.add(C, total, n)
-        yield sum(window)
+    window = blocks(moment.n, stop)[:workers]
+    numbers = range(moment.block, moment.block + len(window))
+    found = pool.map(
+        lambda number, n: block_sum(task, stream(number), n, moment.centre), numbers, window
+    )
+    for n, (C, total) in zip(window, found, strict=True):
+        moment.add(C, total, n)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
 
 from . import common, data, measure, model, theory
+from .cli import Recover
 from .data import Task
 
 Floats = NDArray[np.floating]
@@ -22,87 +22,61 @@ LARGEST_CLOSED_FORM = 64
 """The closed form of M holds D matrices of d x d."""
 
 
-def recover(
-    run: Run,
-    *,
-    dims: tuple[int, ...],
-    inner_steps: tuple[int, ...],
-    targets: tuple[float, ...],
-    link: str,
-    features: str,
-    r: int,
-    m1: int,
-    low: float,
-    high: float,
-    per_octave: int,
-    n_max: int,
-) -> None:
+def recover(run: Run, p: Recover) -> None:
     """Per dimension one growing sample; the neurons of every number of steps at each n.
 
-    Errors: `UsageError`.
+    Errors: `ParameterError`.
     """
-    common.check_rising("--dims", dims)
-    for d in dims:
-        data.check_features(features, d, r, "--dims")
-    thresholds = _thresholds(inner_steps, targets)
-    if low >= high:
-        raise UsageError(f"--low {low:g}: must be below --high {high:g}")
-    g = common.checked_link(run, link, r, learned=True)
-    cells = [(repeat, d) for repeat in range(run.repeats) for d in dims]
-    grids = {d: _grid(d, low, high, per_octave, n_max) for d in dims}
-    saved: dict[str, Any] = run.restore() or {"cell": 0, "curves": {}}
-    curves: dict[int, dict[int, list[float]]] = saved["curves"]
-    total = sum(grids[d][-1] for _, d in cells)
-    done = sum(grids[d][-1] for _, d in cells[: saved["cell"]])
-    with common.crew() as workers, run.progress(total, "samples", done) as bar:
-        for index in range(saved["cell"], len(cells)):
-            repeat, d = cells[index]
-            task = data.make_task(run.rng(repeat, "features", d), d, features, g)
-            expected = _expected(run, repeat, task, grids[d])
-            W = common.initial_layer(run, repeat, d, -(-m1 // 2))
-            here = saved if "moment" in saved and index == saved["cell"] else None
-            grown = curves.setdefault(d, {k: [] for k in inner_steps})
-            source = common.stream(run, repeat, "first", d)
-            where = {"cell": index, "curves": curves}
-            before = 0
-            for n, M in common.growing(run, workers, task, source, grids[d], where, here):
-                rows = _rows(task, W, M, inner_steps)
-                for k in inner_steps:
-                    grown[k].append(rows[k]["overlap"])
-                ratio = n / d**4
-                at = grids[d].index(n)
-                columns = [
-                    {
-                        "d": d, "inner_steps": k, "n": n, "n_over_d4": ratio, **rows[k],
-                        "expected": expected[at] if k == 1 else math.nan,
-                    }
-                    for k in inner_steps
-                ]  # fmt: skip
-                run.write("curve", {key: [c[key] for c in columns] for key in columns[0]}, repeat)
-                bar.update(n - before)
-                before = n
-            if d == dims[-1]:
-                _write_fits(run, repeat, curves, grids, thresholds)
-                curves = {}
+    common.check_rising("dims", p.dims)
+    for d in p.dims:
+        data.check_features(p.features, d, p.r, "dims")
+    thresholds = _thresholds(p)
+    if p.low >= p.high:
+        raise ParameterError("low", p.low, f"must be below {{high}} {p.high:g}")
+    g = common.checked_link(run, p.link, p.r, learned=True)
+    grids = {d: _grid(p, d) for d in p.dims}
+    with common.crew(run) as workers:
+        for repeat in run.replicates():
+            curve: list[list[float]] = run.kept([])
+            for d in run.cells(p.dims, "dimensions"):
+                task = data.make_task(run.rng(repeat, "features", d), d, p.features, g)
+                expected = _expected(run, repeat, task, grids[d])
+                W = common.initial_layer(run, repeat, d, -(-p.m1 // 2))
+                source = common.stream(run, repeat, "first", d)
+                for n, M in common.growing(run, workers, task, source, grids[d]):
+                    rows = _rows(task, W, M, p.inner_steps)
+                    at = grids[d].index(n)
+                    columns = [
+                        {
+                            "d": d, "inner_steps": k, "n": n, "n_over_d4": n / d**4, **rows[k],
+                            "expected": expected[at] if k == 1 else math.nan,
+                        }
+                        for k in p.inner_steps
+                    ]  # fmt: skip
+                    table = {key: [row[key] for row in columns] for key in columns[0]}
+                    run.write("curve", table, repeat)
+                    curve += [[d, k, rows[k]["overlap"]] for k in p.inner_steps]
+            _write_fits(run, repeat, curve, grids, thresholds)
 
 
-def _thresholds(inner_steps: tuple[int, ...], targets: tuple[float, ...]) -> dict[int, float]:
-    if targets == (0.0,):
-        return {k: AUTO[1] if k == 1 else AUTO[3] for k in inner_steps}
-    if len(targets) != len(inner_steps) or not all(0 < each < 1 for each in targets):
-        shown = ",".join(f"{each:g}" for each in targets)
-        raise UsageError(
-            f"--targets {shown}: give one overlap inside (0, 1) for each of the "
-            f"{len(inner_steps)} --inner-steps, or 0 for the usual ones"
+def _thresholds(p: Recover) -> dict[int, float]:
+    if p.targets == (0.0,):
+        return {k: AUTO[1] if k == 1 else AUTO[3] for k in p.inner_steps}
+    if len(p.targets) != len(p.inner_steps) or not all(0 < each < 1 for each in p.targets):
+        raise ParameterError(
+            "targets",
+            ",".join(f"{each:g}" for each in p.targets),
+            f"give one overlap inside (0, 1) for each of the {len(p.inner_steps)} {{inner_steps}}",
+            "or 0 for the usual ones",
         )
-    return dict(zip(inner_steps, targets, strict=True))
+    return dict(zip(p.inner_steps, p.targets, strict=True))
 
 
-def _grid(d: int, low: float, high: float, per_octave: int, n_max: int) -> list[int]:
+def _grid(p: Recover, d: int) -> list[int]:
     """Sample sizes from low d^4 to high d^4, at least 2 and at most n_max."""
-    count = max(2, 1 + round(per_octave * math.log2(high / low)))
-    sizes = np.geomspace(low * d**4, high * d**4, count).round()
-    return sorted({int(min(max(size, 2), n_max)) for size in sizes})
+    count = max(2, 1 + round(p.per_octave * math.log2(p.high / p.low)))
+    sizes = np.geomspace(p.low * d**4, p.high * d**4, count).round()
+    return sorted({int(min(max(size, 2), p.n_max)) for size in sizes})
 
 
 def _rows(
@@ -138,13 +112,19 @@ def _expected(run: Run, repeat: int, task: Task, grid: list[int]) -> Floats:
 def _write_fits(
     run: Run,
     repeat: int,
-    curves: dict[int, dict[int, list[float]]],
+    curve: list[list[float]],
     grids: dict[int, list[int]],
     thresholds: dict[int, float],
 ) -> None:
-    """n* of every dimension and the exponent of each number of steps."""
+    """n* of every dimension and the exponent of each number of steps.
+
+    curve : rows of dimension, number of steps and overlap, for rising n
+    """
     for k, target in thresholds.items():
-        needed = {d: measure.crossing(grids[d], curves[d][k], target) for d in curves}
+        grown = {
+            d: [overlap for at, steps, overlap in curve if (at, steps) == (d, k)] for d in grids
+        }
+        needed = {d: measure.crossing(grids[d], grown[d], target) for d in grids}
         for d, n in needed.items():
             run.write("threshold", {"inner_steps": k, "d": d, "threshold": target, "n": n}, repeat)
         reached = [d for d, n in needed.items() if math.isfinite(n)]

@@ -3,42 +3,30 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from toolbox.core.run import Run
 
 from . import basis, common, data
+from .cli import Spectrum
 
 
-def spectrum(
-    run: Run,
-    *,
-    d: int,
-    n1: tuple[int, ...],
-    link: str,
-    features: str,
-    r: int,
-) -> None:
+def spectrum(run: Run, p: Spectrum) -> None:
     """Every eigenvalue of M, in falling order of size, and its eigenvector's overlap.
 
-    Errors: `UsageError`.
+    Errors: `ParameterError`.
     """
-    common.check_rising("--n1", n1)
-    data.check_features(features, d, r, "--d")
-    g = common.checked_link(run, link, r, learned=True)
-    saved: dict[str, Any] = run.restore() or {"cell": 0}
-    with (
-        common.crew() as workers,
-        run.progress(run.repeats, "replicates", saved["cell"]) as bar,
-    ):
-        for repeat in range(saved["cell"], run.repeats):
-            task = data.make_task(run.rng(repeat, "features", d), d, features, g)
-            here = saved if "moment" in saved and repeat == saved["cell"] else None
+    d = p.d
+    common.check_rising("n1", p.n1)
+    data.check_features(p.features, d, p.r, "d")
+    g = common.checked_link(run, p.link, p.r, learned=True)
+    with common.crew(run) as workers:
+        for repeat in run.replicates():
+            task = data.make_task(run.rng(repeat, "features", d), d, p.features, g)
             first = common.stream(run, repeat, "first", d)
             _, y = common.sample(task, common.stream(run, repeat, "labels", d), 8 * common.POINTS)
-            for n, M in common.growing(run, workers, task, first, n1, {"cell": repeat}, here):
+            for n, M in common.growing(run, workers, task, first, p.n1):
                 values, vectors = np.linalg.eigh(M)
                 order = np.argsort(-np.abs(values))
                 mass = np.sum((task.theta @ vectors) ** 2, axis=0)
@@ -52,4 +40,3 @@ def spectrum(
                     "noise_edge": edge,
                 }
                 run.write("spectrum", rows, repeat)
-            bar.update(1)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from toolbox.core.run import Run
 
 from . import common, data, model, moments
-from .common import Fitting
+from .cli import Transfer
 from .data import Task
 from .links import Link
 
@@ -19,65 +19,45 @@ Floats = NDArray[np.floating]
 METHODS = ("net", "rf", "oracle", "scratch")
 
 
-def transfer(
-    run: Run,
-    *,
-    d: int,
-    n1: int,
-    n2: tuple[int, ...],
-    link: str,
-    links: tuple[str, ...],
-    inner_steps: int,
-    features: str,
-    r: int,
-    m1: int,
-    act: str,
-    fitting: Fitting,
-) -> None:
-    """Stage 1 on n1 labels of `link`, then stage 2 on n2 fresh labels of each target link.
+def transfer(run: Run, p: Transfer) -> None:
+    """Stage 1 on n1 labels of the source link, then stage 2 on n2 fresh labels of each target.
 
-    Errors: `UsageError`.
+    Errors: `ParameterError`.
     """
-    common.check_rising("--n2", n2)
-    data.check_features(features, d, r, "--d")
-    source_link = common.checked_link(run, link, r, learned=True)
-    targets = [common.checked_link(run, text, r, learned=False, flag="--links") for text in links]
-    saved: dict[str, Any] = run.restore() or {"cell": 0}
-    with (
-        common.crew() as workers,
-        run.progress(run.repeats, "replicates", saved["cell"]) as bar,
-    ):
-        for repeat in range(saved["cell"], run.repeats):
-            task = data.make_task(run.rng(repeat, "features", d), d, features, source_link)
-            here = saved if "moment" in saved and repeat == saved["cell"] else None
+    d = p.d
+    common.check_rising("n2", p.n2)
+    data.check_features(p.features, d, p.r, "d")
+    source_link = common.checked_link(run, p.link, p.r, learned=True)
+    targets = [common.checked_link(run, text, p.r, False, "links") for text in p.links]
+    with common.crew(run) as workers:
+        for repeat in run.replicates():
+            task = data.make_task(run.rng(repeat, "features", d), d, p.features, source_link)
             first = common.stream(run, repeat, "first", d)
-            start = common.initial_layer(run, repeat, d, -(-m1 // 2))
-            for _, M in common.growing(run, workers, task, first, [n1], {"cell": repeat}, here):
+            start = common.initial_layer(run, repeat, d, -(-p.m1 // 2))
+            for _, M in common.growing(run, workers, task, first, [p.n1]):
                 layers = {
-                    "net": model.paired(model.steps(start, M, inner_steps), m1),
-                    "rf": common.initial_layer(run, repeat, d, m1),
-                    "oracle": model.unit(run.rng(repeat, "oracle", d).standard_normal((m1, r))),
+                    "net": model.paired(model.steps(start, M, p.inner_steps), p.m1),
+                    "rf": common.initial_layer(run, repeat, d, p.m1),
+                    "oracle": model.unit(run.rng(repeat, "oracle", d).standard_normal((p.m1, p.r))),
                 }
                 jobs = [
                     workers.pool.submit(
-                        _row, run, repeat, task, target, n, method, layers, start, act,
-                        inner_steps, fitting,
+                        _row, run, repeat, task, target, n, method, layers, start, p
                     )
                     for target in targets
-                    for n in n2
+                    for n in p.n2
                     for method in METHODS
-                ]  # fmt: skip
+                ]
                 rows = [job.result() for job in jobs]
                 for row in rows:
                     run.check_finite(row["test_error"], "a test error")
                 table = {key: [row[key] for row in rows] for key in rows[0]}
-                run.write("transfer", {"source_link": link, **table}, repeat)
-            bar.update(1)
+                run.write("transfer", {"source_link": p.link, **table}, repeat)
 
 
 def _row(
     run: Run, repeat: int, source: Task, link: Link, n: int, method: str,
-    layers: dict[str, Floats], start: Floats, act: str, inner_steps: int, fitting: Fitting,
+    layers: dict[str, Floats], start: Floats, p: Transfer,
 ) -> dict[str, Any]:  # fmt: skip
     """One method on one target link with n fresh samples."""
     task, d = replace(source, link=link), source.d
@@ -90,13 +70,13 @@ def _row(
         third = common.stream(run, repeat, "scratch", d)
         moment = moments.Moment.start(task, third, half)
         moment.add(*moments.block_sum(task, third(0), half, moment.centre), half)
-        W = model.paired(model.steps(start, moment.matrix(), inner_steps), m1)
+        W = model.paired(model.steps(start, moment.matrix(), p.inner_steps), m1)
         fitted = n - half
     else:
         W = layers[method]
-    hidden = common.hidden_layer(run, repeat, d, W, act)
+    hidden = common.hidden_layer(run, repeat, d, W, p.act)
     error, penalty = common.fit_and_test(
-        task, hidden, second, fitted, test, fitting, oracle=method == "oracle"
+        task, hidden, second, fitted, test, p, oracle=method == "oracle"
     )
     return {
         "target_link": link.text, "n2": n, "method": method, "test_error": error,

@@ -8,83 +8,63 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
 
 from . import basis, common, data, measure, model
-from .common import Fitting
+from .cli import Width
 from .data import Task
 
 Floats = NDArray[np.floating]
 
 
-def width(
-    run: Run,
-    *,
-    d: int,
-    n1: int,
-    m2: tuple[str, ...],
-    link: str,
-    inner_steps: tuple[int, ...],
-    features: str,
-    r: int,
-    m1: int,
-    act: str,
-    n2: int,
-    fitting: Fitting,
-) -> None:
+def width(run: Run, p: Width) -> None:
     """Per width of the second layer: the features found and the test error, on the same M.
 
-    Errors: `UsageError`.
+    Errors: `ParameterError`.
     """
-    widths = [_width(text) for text in m2]
-    data.check_features(features, d, r, "--d")
-    g = common.checked_link(run, link, r, learned=True)
-    saved: dict[str, Any] = run.restore() or {"cell": 0}
-    with (
-        common.crew() as workers,
-        run.progress(run.repeats, "replicates", saved["cell"]) as bar,
-    ):
-        for repeat in range(saved["cell"], run.repeats):
-            task = data.make_task(run.rng(repeat, "features", d), d, features, g)
-            here = saved if "moment" in saved and repeat == saved["cell"] else None
+    d = p.d
+    widths = [_width(text) for text in p.m2]
+    data.check_features(p.features, d, p.r, "d")
+    g = common.checked_link(run, p.link, p.r, learned=True)
+    with common.crew(run) as workers:
+        for repeat in run.replicates():
+            task = data.make_task(run.rng(repeat, "features", d), d, p.features, g)
             first = common.stream(run, repeat, "first", d)
-            for _, M in common.growing(run, workers, task, first, [n1], {"cell": repeat}, here):
+            for _, M in common.growing(run, workers, task, first, [p.n1]):
                 jobs = [
-                    workers.pool.submit(_row, run, repeat, task, M, each, k, m1, act, n2, fitting)
+                    workers.pool.submit(_row, run, repeat, task, M, each, k, p)
                     for each in widths
-                    for k in inner_steps
+                    for k in p.inner_steps
                 ]
                 rows = [job.result() for job in jobs]
                 for row in rows:
                     run.check_finite(row["test_error"], "a test error")
                 run.write("width", {key: [row[key] for row in rows] for key in rows[0]}, repeat)
-            bar.update(1)
 
 
 def _width(text: str) -> int | None:
     """The second layer's width, None for inf.
 
-    Errors: `UsageError`.
+    Errors: `ParameterError`.
     """
     if text == "inf":
         return None
     if not text.isdecimal() or not 1 <= int(text) <= 10**6:
-        raise UsageError(f"--m2 {text}: expected whole numbers from 1 to 1000000, or inf")
+        raise ParameterError("m2", text, "expected whole numbers from 1 to 1000000, or inf")
     return int(text)
 
 
 def _row(
-    run: Run, repeat: int, task: Task, M: Floats, m2: int | None, steps: int, m1: int, act: str,
-    n2: int, fitting: Fitting,
-) -> dict[str, Any]:  # fmt: skip
+    run: Run, repeat: int, task: Task, M: Floats, m2: int | None, steps: int, p: Width
+) -> dict[str, Any]:
     d, D = task.d, basis.size(task.d)
     L = None if m2 is None else model.second_layer(run.rng(repeat, "second layer", d, m2), d, m2)
-    W = model.steps(common.initial_layer(run, repeat, d, -(-m1 // 2), L), M, steps, L)
+    W = model.steps(common.initial_layer(run, repeat, d, -(-p.m1 // 2), L), M, steps, L)
     each = measure.overlaps(W, task.theta)
-    hidden = common.hidden_layer(run, repeat, d, model.paired(W, m1), act)
+    hidden = common.hidden_layer(run, repeat, d, model.paired(W, p.m1), p.act)
     second, test = common.stream(run, repeat, "second", d), common.stream(run, repeat, "test", d)
-    error, penalty = common.fit_and_test(task, hidden, second, n2, test, fitting)
+    error, penalty = common.fit_and_test(task, hidden, second, p.n2, test, p)
     # |L'L theta|^2 is 1 + (D - 1) / m2 on average where the part along theta is 1.
     kept = 1.0 if m2 is None else 1 / (1 + (D - 1) / m2)
     return {
