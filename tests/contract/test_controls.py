@@ -21,8 +21,7 @@ from toolbox.core.spec import ClaimSpec, CommandSpec
 from .harness import ROOT, Case
 
 WITHOUT = {
-    "hierarchical error", "hierarchical recover", "hierarchical transfer",
-    "hierarchical kernel", "hierarchical spectrum", "hierarchical width", "icl plateau",
+    "icl plateau",
     "icl table", "icl transfer", "icl controls", "icl ncl",
     "recall linear", "recall mlp", "recall curve", "recall scaling",
     "recall tradeoff", "recall sequential", "recall train",

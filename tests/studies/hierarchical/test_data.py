@@ -71,16 +71,16 @@ def test_features_have_unit_covariance_on_the_sphere(kind):
 @pytest.mark.parametrize(
     ("kind", "d", "r", "says"),
     [
-        ("flat", 10, 2, "--dims 10"),
-        ("flat", 7, 1, "--dims 7"),
+        ("flat", 10, 2, "dims=10"),
+        ("flat", 7, 1, "dims=7"),
         ("flat", 12, 12, "11"),
-        ("flat", 8, 9, "--r 9"),
-        ("goe", 5, 6, "--r 6"),
+        ("flat", 8, 9, "r=9"),
+        ("goe", 5, 6, "r=6"),
     ],
 )
 def test_impossible_features_are_refused_in_one_sentence(kind, d, r, says):
     with pytest.raises(UsageError) as caught:
-        data.check_features(kind, d, r, "--dims")
+        data.check_features(kind, d, r, "dims")
     assert says in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 
