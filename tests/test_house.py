@@ -85,6 +85,21 @@ def test_a_study_imports_no_other_and_nothing_heavy(study):
     assert not modules & HEAVY
 
 
+ONE_HOME = {
+    "difflib": ["core/suggest.py"],
+    "SLURM_JOB_ID": ["core/scheduler.py"],
+    "PBS_JOBID": ["core/scheduler.py"],
+    "LSB_JOBID": ["core/scheduler.py"],
+    '"forkserver"': ["core/processes.py"],
+}
+
+
+@pytest.mark.parametrize("word", sorted(ONE_HOME))
+def test_suggestions_schedulers_and_fork_servers_have_one_module(word):
+    found = [path for path in FILES if word in path.read_text(encoding="utf-8")]
+    assert [str(path.relative_to(PACKAGE)) for path in found] == ONE_HOME[word]
+
+
 def test_every_study_has_the_files_of_a_study():
     for folder in PACKAGE.glob("studies/*/study.yaml"):
         for name in ("__init__.py", "cli.py"):

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
-import os
 import shutil
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from toolbox.core import checkpoint, saving, signals, table
+from toolbox.core import atomic, checkpoint, saving, signals, table
 from toolbox.core.errors import (
     Diverged,
     Interrupted,
@@ -84,10 +83,10 @@ def test_a_run_stopped_three_times_resumes_byte_for_byte(cli, stop_at, reference
 
 def test_what_killed_attempts_at_a_run_left_goes_with_the_next(cli, out):
     folder = cli(*TRAIN).folder
-    host = socket.gethostname()
+    host, pid = atomic.temporary_sibling(out).name.rsplit("-", 3)[1:3]
     run = f".tmp-{folder.name}"
     gone = [f"{run}-{host}-999999999-a", f"{run}.checkpoint-{host}-999999999-b"]
-    kept = [f"{run}-{host}-{os.getpid()}-c", f".tmp-another-{host}-999999999-d"]
+    kept = [f"{run}-{host}-{pid}-c", f".tmp-another-{host}-999999999-d"]
     for name in (*gone, *kept):
         (folder.parent / name).mkdir() if name.endswith("a") else (folder.parent / name).touch()
     cli(*TRAIN, "--again")
@@ -401,11 +400,13 @@ def other_file(folder):
     return FileNotFoundError(errno.ENOENT, "No such file or directory", "/nowhere/data.txt")
 
 
+@pytest.mark.parametrize("inside_a_file", [False, True])
 @pytest.mark.parametrize("error", [socket_error, too_many_processes, other_file])
-def test_the_outputs_folder_is_not_blamed_for_another_error(launch, out, error):
+def test_the_outputs_folder_is_not_blamed_for_another_error(launch, out, error, inside_a_file):
     def experiment(run):
         good(run)
-        raise error(run.folder)
+        with run.file("model.bin") if inside_a_file else contextlib.nullcontext():
+            raise error(run.folder)
 
     with pytest.raises(ToolboxError) as caught:
         launch(experiment)

@@ -6,7 +6,6 @@ named, with the nearest that is; and a value that is refused is blamed on the va
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -71,8 +70,10 @@ def _nearest(name: str, known: Iterable[str], prefix: str, cutoff: float) -> str
     words = {each.removeprefix(prefix): each for each in known if each.startswith(prefix)}
     if prefix == ROOT:  # the variables of all commands: TOOLBOX_OUT, TOOLBOX_THREADS
         words = {word: each for word, each in words.items() if "_" not in word}
-    found = difflib.get_close_matches(tail, words, n=1, cutoff=cutoff)
-    return words[found[0]] if found else None
+    from toolbox.core.suggest import nearest
+
+    found = nearest(tail, words, cutoff)
+    return words[found] if found else None
 
 
 def _beside(ctx: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

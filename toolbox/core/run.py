@@ -138,6 +138,8 @@ class Run(Looping):
                 described = files.published(part, self.folder / name)
                 self.manifest["files"] = {**self.manifest.get("files", {}), name: described}
         except OSError as error:
+            if not atomic.concerns(error, self.folder):
+                raise
             raise atomic.refused(self.folder / name, error) from None
         finally:
             part.unlink(missing_ok=True)

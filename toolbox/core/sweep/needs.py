@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolbox.core import atomic
 from toolbox.core.sweep.cells import Cell, Sweep
 
 DEFAULT_MEGABYTES = 4096
@@ -96,7 +97,7 @@ def out_of_memory(sweep: Sweep, out: Path, cells: Iterable[Cell]) -> dict[str, O
     wanted = {cell.id for cell in cells}
     attempts: dict[str, list[OutOfMemory]] = defaultdict(list)
     for path in (out / sweep.study / sweep.command).glob(".tmp-*/run.json"):
-        run = path.parent.name.split("-")[1]
+        run = atomic.run_of(path.parent)
         if run in wanted and (attempt := _attempt(path)):
             attempts[run].append(attempt)
     killed = _jobs_out_of_memory({each.job for found in attempts.values() for each in found})
