@@ -174,7 +174,7 @@ def test_the_grid_is_the_product_and_the_last_axis_is_fastest(load):
     assert {(c.params["optimizer"], c.params["repeats"]) for c in sweep.cells} == {("sgd", 2)}
     assert sweep.cells[0].origins == {
         "steps": "sweep", "pause": "sweep", "lr": "sweep", "optimizer": "sweep", "seed": "sweep",
-        "repeats": "sweep",
+        "ballast": "default", "repeats": "sweep",
     }  # fmt: skip
 
 
