@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from toolbox.studies.recall import data
-from toolbox.studies.recall.transformer import Facts, Size, Transformer, initial
+from toolbox.studies.recall.transformer import (
+    FAR,
+    Facts,
+    Size,
+    Transformer,
+    by_prompt,
+    by_table,
+    initial,
+)
 
 TASK = data.Task(subjects=6, relations=5, answers=4, noise=11, length=12)
 
@@ -150,3 +158,43 @@ def test_a_memory_that_ignores_the_subject_scores_the_relation_marginal():
 def test_parameter_counts():
     size = Size(d=32, heads=8, head_dim=4, width=64)
     assert (size.attention, size.mlp, size.parameters) == (1024, 2048, 4 * 1024 + 2 * 2048)
+
+
+def over_positions(counts, score, value):
+    """Plain softmax attention over the positions of each prompt, in double precision."""
+    E, _, H, d_h = value.shape
+    score, value = score.double(), value.double()
+    out = torch.zeros(E, len(counts), H, d_h, dtype=torch.float64)
+    rows = []
+    for row in counts.long():
+        tokens = torch.repeat_interleave(torch.arange(len(row)), row)
+        share = score[:, tokens].softmax(dim=1)
+        rows.append((share[..., None] * value[:, tokens]).sum(dim=1))
+    out = torch.stack(rows, dim=1)
+    return out.flatten(2)
+
+
+@pytest.mark.parametrize("spread", [1.0, 50.0, 59.0, 100.0, 275.0, 551.0, 1000.0])
+def test_attention_is_softmax_over_positions_at_any_spread_of_the_scores(spread):
+    """Forward and gradient; the prompts include ones whose tokens all lie far below the best."""
+    generator = torch.Generator().manual_seed(0)
+    E, B, V, H, d_h = 2, 40, 30, 2, 3
+    counts = torch.zeros(B, V)
+    for row in range(B):
+        drawn = torch.randint(0, V, (6,), generator=generator)
+        counts[row] += torch.bincount(drawn, minlength=V)
+    base = torch.rand(E, V, H, generator=generator)
+    base = (base - base.amin(dim=1, keepdim=True)) / (base.amax(dim=1) - base.amin(dim=1))[:, None]
+    outward = torch.randn(E, B, H * d_h, generator=generator)
+    grown = torch.randn(E, V, H, d_h, generator=generator)
+    attention = by_table if spread <= FAR else by_prompt
+    results = []
+    for compute in (attention, over_positions):
+        score = (spread * base).clone().requires_grad_()
+        value = grown.clone().requires_grad_()
+        found = compute(counts, score, value)
+        (found * outward.to(found)).sum().backward()
+        results.append((found.detach().double(), score.grad.double(), value.grad.double()))
+    for ours, plain in zip(*results, strict=True):
+        assert torch.isfinite(ours).all()
+        assert torch.allclose(ours, plain, atol=2e-5 * (1 + spread / 60))

@@ -19,6 +19,9 @@ from torch import Tensor
 from . import data
 from .ensemble import Ensemble
 
+FAR = 60.0
+"""Spread of the scores over the vocabulary from which on `exp` may underflow in single precision,
+also in a gradient."""
 CHUNK = 2048  # prompts of the test set held as counts at a time
 WIDTH_STEP = 128
 
@@ -125,6 +128,38 @@ class Facts:
         return cls(task, answers, embedding, unembedding.T.contiguous(), tokens, labels)
 
 
+def by_table(counts: Tensor, score: Tensor, value: Tensor) -> Tensor:
+    """Softmax attention of every prompt through one table of the vocabulary, (E, B, H d_h).
+
+    counts : (B, V);  score : (E, V, H);  value : (E, V, H, d_h)
+    All prompts share one shift, the largest score of the vocabulary: right while no score lies
+    more than `FAR` below it.
+    """
+    E, V, H, d_h = value.shape
+    weight = torch.exp(score - score.detach().amax(dim=1, keepdim=True))
+    # With columns to a multiple of four every member's matrix begins at 16 bytes: elsewhere MKL
+    # may round otherwise, and a member alone have other numbers than in an ensemble.
+    spare = weight.new_zeros(E, V, -H * (d_h + 1) % 4)
+    table = torch.cat([(value * weight[..., None]).flatten(2), weight, spare], dim=2)
+    sums = torch.bmm(counts.expand(E, -1, -1), table)
+    over, under = sums[..., : H * d_h], sums[..., H * d_h : H * (d_h + 1)]
+    return (over.view(E, -1, H, d_h) / under[..., None]).flatten(2)
+
+
+def by_prompt(counts: Tensor, score: Tensor, value: Tensor) -> Tensor:
+    """The same with a shift for every prompt, the largest score among its own tokens: slower, and
+    right at any spread of the scores."""
+    E, V, H, _ = value.shape
+    count, token = counts.topk(int((counts > 0).sum(dim=1).max()), dim=1)  # (B, K)
+    heads = []
+    for h in range(H):
+        own = score[:, :, h][:, token] + count.log()  # (E, B, K), -inf where there is no token
+        share = own.softmax(dim=2)
+        dense = score.new_zeros(E, len(counts), V).scatter(2, token.expand(E, -1, -1), share)
+        heads.append(torch.bmm(dense, value[:, :, h]))
+    return torch.stack(heads, dim=2).flatten(2)
+
+
 class Transformer(Ensemble):
     """E models on the same facts and the same stream of prompts."""
 
@@ -171,15 +206,18 @@ class Transformer(Ensemble):
         # K_h q_h first: (E, d, H) instead of keys of every token.
         towards = (p["K"] * query).view(E, self.shape.d, H, d_h).sum(dim=3)
         score = torch.bmm(x, towards) / d_h**0.5
-        weight = torch.exp(score - score.detach().amax(dim=1, keepdim=True))
         value = torch.bmm(x, p["V"]).view(E, V, H, d_h)
-        # With columns to a multiple of four every member's matrix begins at 16 bytes: elsewhere MKL
-        # may round otherwise, and a member alone have other numbers than in an ensemble.
-        spare = weight.new_zeros(E, V, -H * (d_h + 1) % 4)
-        table = torch.cat([(value * weight[..., None]).flatten(2), weight, spare], dim=2)
-        sums = torch.bmm(inputs.expand(E, -1, -1), table)
-        over, under = sums[..., : H * d_h], sums[..., H * d_h : H * (d_h + 1)]
-        mixed = (over.view(E, -1, H, d_h) / under[..., None]).flatten(2)
+        spread = (score.detach().amax(dim=1) - score.detach().amin(dim=1)).amax(dim=1)
+        far = spread > FAR  # (E,); by member, so that a member's numbers are its own
+        if not bool(far.any()):
+            mixed = by_table(inputs, score, value)
+        else:
+            mixed = score.new_zeros(E, len(inputs), H * d_h)
+            for members, attention in ((~far, by_table), (far, by_prompt)):
+                chosen = members.nonzero()[:, 0]
+                if len(chosen):
+                    found = attention(inputs, score[chosen], value[chosen])
+                    mixed = mixed.index_copy(0, chosen, found)
         out = torch.bmm(mixed, p["O"])
         if self.shape.width:
             hidden = torch.baddbmm(p["b"], out, p["W1"]).relu()
