@@ -8,6 +8,9 @@ def main() -> None:
     signals.install()
     import sys
 
+    from toolbox.core import streams
+
+    streams.install()
     from toolbox.app import run
     from toolbox.core.text import fall_back_to_ascii
 

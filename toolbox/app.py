@@ -21,7 +21,10 @@ from toolbox.commands import cli as commands
 from toolbox.core.environment import prefix_of
 from toolbox.core.errors import ToolboxError
 from toolbox.core.help import help_command
+from toolbox.core.streams import LostResults
 from toolbox.core.studies import docstring_of, study_file, study_group, study_names
+
+_SHOWN = 200
 
 Mount = Callable[[typer.Typer], object]
 
@@ -123,7 +126,10 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; expected errors become one line on stderr."""
     try:
         code = _run(arguments)
-        sys.stdout.flush()
+        try:
+            sys.stdout.flush()
+        except LostResults as error:
+            return _complain(str(error), error.exit_code)
         return code
     except (BrokenPipeError, SystemExit) as error:
         # Typer and Rich answer a broken pipe with an exit of their own; a signal's passes.
@@ -143,6 +149,14 @@ def _run(arguments: Sequence[str]) -> int:
         return _complain(str(error), error.exit_code)
     except typer.Abort:
         return 130
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.filename is None:  # nothing that a user named
+            raise
+        name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
+        shown = name if len(str(name)) <= _SHOWN else f"{str(name)[:_SHOWN]}..."
+        return _complain(f"cannot use {shown}: {error.strerror}; choose another name or place", 1)
     except Exception as error:
         # Typer's parser errors are not public classes; they say so by these two names.
         if not hasattr(error, "format_message") or not hasattr(error, "exit_code"):

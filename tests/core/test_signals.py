@@ -68,6 +68,47 @@ def test_within_a_run_a_stop_is_only_remembered_until_its_end():
     assert signals.asked() is None
 
 
+@pytest.mark.parametrize("busy", ["steps", "one call"])
+def test_a_second_signal_ends_the_process_and_leaves_the_last_checkpoint(out, busy, tmp_path):
+    """Within one long call of a library no handler of Python runs."""
+    folder = out / "coin" / "train"
+    with started(*LONG) as process:
+        wait_for(lambda: list(folder.glob(".tmp-*/curve.csv")), process)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    (saved,) = folder.glob("*.checkpoint")
+    before = saved.read_bytes()
+    step = (
+        "while True: pass"
+        if busy == "steps"
+        else "hashlib.pbkdf2_hmac('sha256', b'', b'', 2 * 10**9)"
+    )
+    script = tmp_path / "deaf.py"
+    script.write_text(
+        f"import hashlib, runpy, sys\nsys.argv[0] = {str(TOY)!r}\n"
+        "import toolbox.core.run as run\n"
+        "def deaf(self, *a, **k):\n"
+        f"    print('deaf', file=sys.stderr, flush=True)\n    {step}\n"
+        "run.Run.steps = deaf\n"
+        f"runpy.run_path({str(TOY)!r}, run_name='__main__')\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, str(script), *LONG], stderr=subprocess.PIPE, text=True
+    ) as process:
+        while "deaf" not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGTERM)
+        time.sleep(1.0)
+        assert process.poll() is None, "one signal waits for a step boundary"
+        sent = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 75
+        assert time.monotonic() - sent < 20  # torch takes its time to unload on a busy machine
+        assert "Traceback" not in process.stderr.read()
+    assert saved.read_bytes() == before
+    assert list(folder.iterdir()) == [saved]
+
+
 def test_install_takes_all_three():
     signals.install()
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):

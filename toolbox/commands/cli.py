@@ -17,12 +17,15 @@ from toolbox.core.completion import (
     study_words,
     words,
 )
+from toolbox.core.outputs import out_folder
 
 OUT = Path("outputs")
 
 Out = Annotated[
     Path,
-    typer.Option(help="Folder in which all runs are kept.", envvar="TOOLBOX_OUT"),
+    typer.Option(
+        help="Folder in which all runs are kept.", envvar="TOOLBOX_OUT", parser=out_folder
+    ),
 ]
 Study = Annotated[
     str | None,

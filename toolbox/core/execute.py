@@ -169,7 +169,7 @@ def _compute(request: Request, paths: RunPaths, experiment: Experiment) -> RunRe
 
     try:
         _write_manifest(folder / "run.json", manifest)
-        with signals.limited(request.limit):
+        with signals.limited(request.limit), signals.removing(folder, tables):
             status, message = _through(run, experiment)
         manifest["tables"] = run.close_tables()
         if tables != folder:

@@ -18,6 +18,7 @@ from toolbox.core.completion import presets, quietly, words
 from toolbox.core.environment import prefix_of
 from toolbox.core.errors import UsageError
 from toolbox.core.layers import config_reader, preset_reader
+from toolbox.core.outputs import out_folder
 from toolbox.core.params import Param, params_of
 from toolbox.core.times import seconds_of
 
@@ -188,6 +189,8 @@ def scratch_parameter() -> inspect.Parameter:
 
 def _folder(kind: Any, text: str, variable: str) -> Any:
     shared: dict[str, Any] = {"rich_help_panel": OUTPUT, "show_envvar": False, "metavar": ""}
+    if kind is Path:
+        shared["parser"] = out_folder
     return Annotated[kind, typer.Option(help=text, envvar=variable, **shared)]
 
 

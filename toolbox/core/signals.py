@@ -1,13 +1,20 @@
 """Stopping: a handler only sets a flag; the run stops itself at the next step boundary.
 
-Handlers that write or print re-enter each other and leave half-written files.
+Handlers that write or print re-enter each other and leave half-written files. A second signal ends
+the process at once; the last checkpoint stays.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import signal
+import sys
+import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 from toolbox.core.errors import UsageError
@@ -15,8 +22,19 @@ from toolbox.core.errors import UsageError
 RESUMABLE = 75  # EX_TEMPFAIL: the same line, submitted again, goes on
 CTRL_C = 130
 
+# Windows has no SIGUSR1.
+NUMBERS = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name)
+)
+TWICE_SECONDS = 0.5
+"""A scheduler may send one stop twice; only what comes later is a second one."""
+PATIENCE_SECONDS = 1.0
+"""How long a second signal waits for Python, which a long call of a library keeps from acting."""
+
 _asked: signal.Signals | None = None
+_asked_at = 0.0
 _in_run = False
+_temporary: set[Path] = set()
 
 
 def install() -> None:
@@ -24,29 +42,108 @@ def install() -> None:
 
     Before a run has begun there is nothing to save, so a stop ends the process at once.
     """
-    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+    for number in NUMBERS:
         signal.signal(number, _handle)
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    global _asked
-    second_ctrl_c = number == signal.SIGINT and _asked == signal.SIGINT
+    global _asked, _asked_at
+    second = _is_second(number)
+    if _asked is None:
+        _asked_at = time.monotonic()
     _asked = signal.Signals(number)
-    if not _in_run or second_ctrl_c:
+    if not _in_run or second:
         raise SystemExit(exit_code())
+
+
+def _is_second(number: int) -> bool:
+    if _asked is None:
+        return False
+    both_ctrl_c = number == signal.SIGINT and _asked == signal.SIGINT
+    return both_ctrl_c or time.monotonic() - _asked_at >= TWICE_SECONDS
 
 
 class defer:
     """While this context lasts, a stop only sets the flag that `asked` reads."""
 
+    def __init__(self) -> None:
+        self._watch: _Watch | None = None
+
     def __enter__(self) -> None:
         global _in_run
         _in_run = True
+        if os.name == "posix" and threading.current_thread() is threading.main_thread():
+            self._watch = _Watch()
 
     def __exit__(self, *exc: object) -> None:
         global _in_run, _asked
         _in_run = False
         _asked = None
+        if self._watch is not None:
+            self._watch.close()
+
+
+class _Watch:
+    """A thread that ends the process at a second signal when the handler cannot.
+
+    Python runs a handler between two of its own steps, and so not within one long product of
+    matrices. The system tells a pipe of each signal at once.
+    """
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        self._before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        first: float | None = None
+        while arrived := os.read(self._reader, 64):
+            now = time.monotonic()
+            stops = [number for number in arrived if number in NUMBERS]
+            if first is None and stops:
+                first = now
+            elif first is not None and stops and now - first >= TWICE_SECONDS:
+                time.sleep(PATIENCE_SECONDS)
+                if _in_run:
+                    _end(CTRL_C if stops[-1] == signal.SIGINT else RESUMABLE)
+        os.close(self._reader)
+
+    def close(self) -> None:
+        """The run is over; nothing is left to end."""
+        signal.set_wakeup_fd(self._before)
+        os.close(self._writer)
+
+
+def _let_go() -> None:
+    """In a forked process: its signals are not those of the process that it came from."""
+    with contextlib.suppress(ValueError):  # forked by a thread that is not the main one
+        signal.set_wakeup_fd(-1)
+    _temporary.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
+
+
+def _end(code: int) -> None:
+    """Leave without Python's own way out, which waits for the call that is under way."""
+    processes = sys.modules.get("multiprocessing")
+    for child in processes.active_children() if processes else ():
+        child.kill()
+    for folder in list(_temporary):
+        shutil.rmtree(folder, ignore_errors=True)
+    os._exit(code)
+
+
+@contextlib.contextmanager
+def removing(*folders: Path) -> Iterator[None]:
+    """While this context lasts, a second signal removes these folders before the process ends."""
+    _temporary.update(folders)
+    try:
+        yield
+    finally:
+        _temporary.difference_update(folders)
 
 
 @contextlib.contextmanager

@@ -31,9 +31,11 @@ def fall_back_to_ascii(*streams: IO[str]) -> None:
             stream.reconfigure(errors="toolbox.ascii")
 
 
-def _replaced(error: UnicodeError) -> tuple[str, int]:
+def _replaced(error: UnicodeError) -> tuple[str | bytes, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
+    if 0xDC80 <= ord(error.object[error.start]) <= 0xDCFF:  # a byte of a file's name, no text
+        return bytes([ord(error.object[error.start]) - 0xDC00]), error.start + 1
     return "".join(map(in_ascii, error.object[error.start : error.end])), error.end
 
 

@@ -11,6 +11,7 @@ import typer
 
 from toolbox.core.errors import UsageError
 from toolbox.core.options import parse_limit
+from toolbox.core.outputs import out_folder
 from toolbox.core.times import seconds_of
 
 if TYPE_CHECKING:
@@ -19,7 +20,14 @@ if TYPE_CHECKING:
 File = Annotated[Path, typer.Argument(help="A sweep file.", metavar="FILE.yaml")]
 Out = Annotated[
     Path,
-    typer.Option("--out", "--runs", help="Where runs live.", envvar="TOOLBOX_OUT", metavar="DIR"),
+    typer.Option(
+        "--out",
+        "--runs",
+        help="Where runs live.",
+        envvar="TOOLBOX_OUT",
+        metavar="DIR",
+        parser=out_folder,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Device = Annotated[
