@@ -101,7 +101,11 @@ class RunPaths:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
                 if not replace:
-                    if wrong := self.damage():
+                    seen = self._inode()
+                    wrong = self.damage()
+                    if seen is None or self._inode() != seen:
+                        continue  # another process was replacing it
+                    if wrong:
                         raise self.refuse(wrong) from None
                     shutil.rmtree(temporary)
                     return False
@@ -137,6 +141,13 @@ class RunPaths:
             if atomic.is_stale(left):
                 with contextlib.suppress(OSError):  # another process may be at it
                     atomic.remove(left)
+
+    def _inode(self) -> int | None:
+        """Which folder has the final name now."""
+        try:
+            return self.final.stat().st_ino
+        except FileNotFoundError:
+            return None
 
     def _set_aside(self) -> None:
         with contextlib.suppress(FileNotFoundError):  # another process was quicker
