@@ -7,6 +7,7 @@ tests/studies/<study>/tables/<command>/.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ import pandas as pd
 import pytest
 
 from toolbox.app import run
-from toolbox.core.claims import Evidence, Verdict, judge
+from toolbox.core.claims import Evidence, Verdict, decide, judge
 from toolbox.core.pools import pools_of
-from toolbox.core.spec import ClaimSpec, CommandSpec
+from toolbox.core.spec import ClaimSpec, CommandSpec, load_command
 
 from .harness import ROOT, Case
 
@@ -81,6 +82,9 @@ def assert_it_can_lose(claim: ClaimSpec, real: Verdict, changed: Verdict) -> Non
     assert real.verdict != "not tested", f"{real.claim} is not tested here: {real.reason}"
     assert real.measured is not None, f"{real.claim}: {real.reason}"
     assert changed.verdict != "supported", f"{real.claim} is supported under its control"
+    # Tables that cannot be judged show nothing: the control must make the claim false.
+    assert changed.verdict != "not tested", f"{real.claim} under its control: {changed.reason}"
+    assert "undefined" not in changed.reason, f"{real.claim} under its control: {changed.reason}"
     low, high = claim.region
     outside = changed.measured is None or not (
         (low is None or low <= changed.measured) and (high is None or changed.measured <= high)
@@ -88,14 +92,17 @@ def assert_it_can_lose(claim: ClaimSpec, real: Verdict, changed: Verdict) -> Non
     assert outside, f"{real.claim} measures {changed.measured} under its control, inside its region"
 
 
-def test_a_claim_that_nothing_can_turn_is_found(case: Case) -> None:
-    """The check itself: the coin's claim with a control that changes nothing."""
-    if str(case) != "coin toss":
-        return
-    flat = pd.DataFrame({"seed": [0] * 3, "repeat": range(3), "side": "head", "share": 0.5})
-    claim = case.spec.claims["fair"].model_copy(update={"requires": None})
-    spec = case.spec.model_copy(update={"claims": {"fair": claim}})
-    tables = Evidence(lambda name: flat)
-    (real,) = judge("coin", spec, {}, tables)
-    with pytest.raises(AssertionError, match="is supported under its control"):
-        assert_it_can_lose(claim, real, real)
+@pytest.mark.parametrize(
+    ("share", "said"), [(0.5, "is supported under"), (math.nan, "is undefined for 3 of 3")]
+)
+def test_a_control_that_turns_nothing_is_found(share: float, said: str) -> None:
+    """The check itself: it refuses a control without effect, and one that leaves no number."""
+
+    claim = load_command("coin", "toss").claims["fair"]
+
+    def verdict(value: float) -> Verdict:
+        return decide("fair", claim, [value] * 3)
+
+    with pytest.raises(AssertionError, match=said):
+        assert_it_can_lose(claim, verdict(0.5), verdict(share))
+    assert_it_can_lose(claim, verdict(0.5), verdict(0.75))

@@ -103,7 +103,7 @@ def _text(judged: list[Judged], found: dict[tuple[str, str], list[Pool]]) -> str
             continue
         # The statements of a command stand once, below its first pool.
         table = verdict_table(verdicts, sys.stdout, statements=where != last)
-        parts.append("\n".join([head, table, "", *claims.summaries(verdicts)]))
+        parts.append(f"{head}\n{table}")
         last = where
     return "\n\n".join(parts)
 
@@ -130,7 +130,8 @@ def _missing(pool: Pool) -> list[str]:
     lines = []
     if diverged:
         count = f"{diverged} of {total}" if diverged < total else f"all {total}"
-        lines.append(f"{count} replicates diverged: {claims.names_of(pool.evidence.diverged)}")
+        named = claims.names_of(pool.evidence.diverged)
+        lines.append(f"{count} replicates diverged (toolbox runs --failed says where): {named}")
     if others := pool.evidence.left_out:
         lines.append(
             f"{len(others)} of {total} replicates are left out, because the statistics need the "

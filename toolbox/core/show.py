@@ -71,9 +71,10 @@ def verdict_table(
     """claim | paper | measured [95 % CI] | region | seeds | verdict, the paper's claims first.
 
     Below the table: why a verdict is inconclusive and what would settle it, with `statements` also
-    what each claim says and where it stands; then one line for each claim that is not tested.
+    what each claim says and where it stands; one line for each claim that is not tested; and how
+    many claims of each origin are supported.
     """
-    from toolbox.core.claims import ORIGIN_NAMES
+    from toolbox.core.claims import ORIGIN_NAMES, summaries
 
     tested = {
         origin: [v for v in verdicts if v.origin == origin and v.verdict != "not tested"]
@@ -90,7 +91,7 @@ def verdict_table(
     if not_tested:
         notes.append("\nNot tested with these parameters; what would test it:")
         notes += [text.wrapped(_how_to_test(verdict), "  ", "      ") for verdict in not_tested]
-    return "\n".join([*parts, *notes])
+    return "\n".join([*parts, *notes, "", *summaries(verdicts)])
 
 
 def _numbers(tested: Mapping[str, Sequence[Verdict]], stream: IO[str], title: str) -> str:
