@@ -154,7 +154,7 @@ def _beside(pool: Pool, verdicts: list[claims.Verdict], changed: list[claims.Ver
         for verdict in verdicts
     ]
     title = f"{pool.study} {pool.command} (pool {pool.id})"
-    head = ("claim", "verdict", "measured", "under its control", "verdict under its control")
+    head = ("claim", "verdict", "measured", "under its\ncontrol", "verdict under\nits control")
     return f"{title}\n{draw(head, rows, sys.stdout)}"
 
 
