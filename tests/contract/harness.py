@@ -22,6 +22,7 @@ from toolbox.core.studies import study_group, study_names
 from .warm import Warm
 
 ROOT = Path(__file__).parents[2]
+HEAVY = {"torch", "numpy", "scipy", "pandas", "matplotlib", "sklearn", "cvxpy", "plotext"}
 TOYS = ROOT / "tests" / "toy_toolbox.py"
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+import toolbox.studies
 from toolbox.app import run
 from toolbox.core import claims
 from toolbox.core.options import SHARED_PARAMS
 from toolbox.core.pools import Pool, pools_of
 from toolbox.core.presets import preset_values
 
-from .harness import Case, folder_of, manifest, tables
+from .harness import HEAVY, Case, folder_of, manifest, tables
 
 
 def pool_of(case: Case, out: Path) -> Pool:
@@ -45,6 +48,23 @@ def test_smoke_tables_are_as_declared(case: Case, smoke: Path, smoke_out: Path) 
                 assert frame[column].notna().all(), column
         index = [c for c, s in table.all_columns.items() if s.role != "metric"]
         assert not frame.duplicated(index).any(), f"{name}: two rows for one {index}"
+        own = [column for column in index if column not in ("seed", "repeat")]
+        if own:
+            assert not frame[own].isna().all(axis=1).any(), f"{name}: a row that nothing identifies"
+
+
+def test_its_flags_import_nothing_heavy(one: Case) -> None:
+    """Alone in a process: what `cli.py` imports, help and completion wait for."""
+    script = f"""
+import sys, toolbox.studies
+toolbox.studies.__path__[:] = {list(toolbox.studies.__path__)!r}
+import toolbox.studies.{one.study}.cli
+print(*sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert not set(done.stdout.split()) & HEAVY
 
 
 def test_same_seed_gives_the_same_bytes_and_another_seed_others(

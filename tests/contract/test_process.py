@@ -15,6 +15,7 @@ import pytest
 from toolbox.app import run
 
 from .harness import (
+    HEAVY,
     ROOT,
     TOYS,
     Case,
@@ -30,8 +31,6 @@ from .harness import (
     tables,
     wait_for_work,
 )
-
-HEAVY = {"torch", "numpy", "scipy", "pandas", "matplotlib", "sklearn", "cvxpy", "plotext"}
 
 
 def test_help_is_light_and_shows_every_flag() -> None:
