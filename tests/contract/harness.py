@@ -103,9 +103,12 @@ def start(*words: str, out: Path, **env: str) -> subprocess.Popen[str]:
     )
 
 
-def fork(*words: str, out: Path, **env: str) -> Warm:
-    """The same at a tenth of the cost, without the start of an interpreter."""
-    return Warm([*words], cwd=out, env=_environment(out, env))
+def fork(*words: str, out: Path, memory: int | None = None, **env: str) -> Warm:
+    """The same at a tenth of the cost, without the start of an interpreter.
+
+    memory : bytes of private memory that the process may ask for
+    """
+    return Warm([*words], out, _environment(out, env), memory)
 
 
 def _environment(out: Path, env: dict[str, str]) -> dict[str, str]:

@@ -8,6 +8,9 @@ _DIVERGED = "test_a_rate_at_its_bound_ends_as_diverged_with_its_step_and_rows"
 _SILENT = "nothing is marked as diverged, and study.yaml does not say why (cannot_diverge)"
 _NO_STEP = "it ends as diverged without the step in its manifest"
 
+_BOUND = "test_some_flag_at_a_bound"
+_DEAF = "a stop is not heard within three seconds of processor time"
+
 NOT_YET: dict[str, str] = {
     f"{_HEARD}[hierarchical transfer]": "one step of more than three seconds",
     f"{_HEARD}[hierarchical width]": "one step of more than three seconds",
@@ -32,5 +35,7 @@ NOT_YET: dict[str, str] = {
     f"{_DIVERGED}[recall sequential]": _NO_STEP,
     f"{_DIVERGED}[recall train]": _NO_STEP,
     f"{_DIVERGED}[scb train]": _NO_STEP,
+    f"{_BOUND}[gd train --T 1000000]": _DEAF,
+    f"{_BOUND}[multiindex flow --neurons 100000]": _DEAF,
 }
 """Test[command] -> what is missing."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -20,17 +21,25 @@ _CONTEXT.set_forkserver_preload(["pandas", "scipy.optimize", "torch", "toolbox.c
 
 
 class Warm:
-    """What `subprocess.Popen` offers of a process, for `toolbox WORDS` with all its output kept."""
+    """What `subprocess.Popen` offers of a process, for `toolbox WORDS` with all its output kept.
 
-    def __init__(self, words: list[str], cwd: Path, env: dict[str, str]) -> None:
+    memory : bytes of private memory that it may ask for"""
+
+    def __init__(
+        self, words: list[str], cwd: Path, env: dict[str, str], memory: int | None = None
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="said-")
         self._said = [Path(self._folder.name) / name for name in ("stdout", "stderr")]
-        self._process = _CONTEXT.Process(target=_live, args=(words, cwd, env, self._said))
+        self._process = _CONTEXT.Process(target=_live, args=(words, cwd, env, memory, self._said))
         self._process.start()
 
     @property
     def returncode(self) -> int | None:
         return self._process.exitcode
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid or 0
 
     def poll(self) -> int | None:
         return self._process.exitcode
@@ -52,11 +61,15 @@ class Warm:
         return stdout, stderr
 
 
-def _live(words: list[str], cwd: Path, env: dict[str, str], said: list[Path]) -> None:
+def _live(
+    words: list[str], cwd: Path, env: dict[str, str], memory: int | None, said: list[Path]
+) -> None:
     from toolbox.__main__ import main
     from toolbox.core import signals
 
     signals.install()
+    if memory is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)
