@@ -34,7 +34,6 @@ NOT_YET: dict[str, str] = {
     f"{_DIVERGED}[scb softmax]": _SILENT,
     f"{_DIVERGED}[recall sequential]": _NO_STEP,
     f"{_DIVERGED}[recall train]": _NO_STEP,
-    f"{_DIVERGED}[scb train]": _NO_STEP,
     f"{_BOUND}[gd train --T 1000000]": _DEAF,
     f"{_BOUND}[multiindex flow --neurons 100000]": _DEAF,
 }

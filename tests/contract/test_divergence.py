@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,17 @@ def largest(param: Param) -> float:
     return 1e30
 
 
+def after(seconds: float) -> Callable[[], bool]:
+    """Whether so much processor time has passed since the first boundary."""
+    first: list[float] = []
+
+    def passed() -> bool:
+        first.append(time.process_time())
+        return first[-1] > first[0] + seconds
+
+    return passed
+
+
 def test_a_rate_at_its_bound_ends_as_diverged_with_its_step_and_rows(
     case: Case, boundaries: Boundaries, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -43,8 +55,7 @@ def test_a_rate_at_its_bound_ends_as_diverged_with_its_step_and_rows(
         pytest.skip("it has no rate")
     silent = []
     for param in rates(case):
-        began = time.process_time()
-        boundaries.on_boundary = lambda began=began: time.process_time() > began + LONG_ENOUGH
+        boundaries.on_boundary = after(LONG_ENOUGH)
         out = tmp_path / param.name
         value = param.text((largest(param),) if param.many else largest(param))
         argv = [*case.words, "--preset", "smoke", "--out", str(out), "--quiet", "--threads", "1"]
