@@ -82,6 +82,7 @@ def claim(**changed):
         ("about: goes", f"about: goes\n    claims: {{c: {claim(region=[None] * 2)}}}", "a number"),
         ("about: goes", f"about: goes\n    claims: {{c: {claim(min_seeds=0)}}}", "min_seeds"),
         ("about: goes", f"about: goes\n    claims: {{c: {claim(summary='max')}}}", "summary"),
+        ("about: goes", f"about: goes\n    claims: {{c: {claim(diverged='worst')}}}", "no finite"),
         ("about: goes", f"about: goes\n    claims: {{c: {claim(requires='T >=')}}}", "study.yaml:"),
         (
             "about: goes",

@@ -172,24 +172,28 @@ def decide(
     diverged : replicates beside them that diverged; they count as `claim.diverged` says
     """
 
+    bottom = -math.inf if claim.region[0] is None else claim.region[0]
+    of_diverged = _of_diverged(claim, bottom)
+
     def answer(
         outcome: Outcome, reason: str, at: tuple[float, float, float] | None, remedy: str = ""
     ) -> Verdict:
-        told = f"{reason}; {diverged} of {total} replicates diverged" if diverged else reason
-        return _verdict(name, claim, outcome, told, at, remedy, total, diverged)
+        lost = f"; {diverged} of {total} replicates diverged" if diverged else ""
+        if diverged and not math.isnan(of_diverged):
+            lost += f" and count as {of_diverged:g}"
+        return _verdict(name, claim, outcome, reason + lost, at, remedy, total, diverged)
 
     total = len(values) + diverged
     undefined = sum(math.isnan(v) for v in values)
     if undefined or not total:
         said = f"{undefined} of {total} replicates" if total else "want of a replicate"
         return answer("inconclusive", f"the statistic is undefined for {said}", None)
-    bottom = -math.inf if claim.region[0] is None else claim.region[0]
     top = math.inf if claim.region[1] is None else claim.region[1]
-    counted = [*values, *[_of_diverged(claim, bottom)] * diverged]
+    counted = [*values, *[of_diverged] * diverged]
     if any(math.isnan(v) for v in counted):
         at = interval(values, claim.summary) if values else None
-        why = "those that did not diverge would be a selection" if values else "nothing to judge"
-        return answer("inconclusive", why, at)
+        why = "the replicates that did not diverge are a selection"
+        return answer("inconclusive", why if values else "nothing to judge", at)
     if exact:
         measured = low = high = counted[0]
     else:
@@ -209,11 +213,11 @@ def decide(
 
 
 def _of_diverged(claim: ClaimSpec, bottom: float) -> float:
-    """The value that a diverged replicate counts as; NaN when the claim declares none."""
-    if claim.diverged is None:
+    """The value that a diverged replicate counts as; NaN for a mean that declares none."""
+    if isinstance(claim.diverged, float):
+        return claim.diverged
+    if claim.summary == "mean":
         return math.nan
-    if claim.diverged != "worst":
-        return float(claim.diverged)
     if claim.summary == "proportion":
         return 0.0 if math.isfinite(bottom) else 1.0
     return -math.inf if math.isfinite(bottom) else math.inf

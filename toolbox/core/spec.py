@@ -100,9 +100,8 @@ class ClaimSpec(_Strict):
     control: tuple[Control, ...] = ()
     """The negative control: changes of the tables after which it must not be supported."""
     diverged: Literal["worst"] | float | None = None
-    """What a diverged replicate counts as: worst, the failing side of the region (a median or a
-    proportion can count that, a mean cannot), or a value. Without it a claim with diverged
-    replicates is inconclusive."""
+    """What a diverged replicate counts as: a value, or worst, the failing side of the region. Worst
+    is what a median or a proportion does without being told; a mean cannot, and is inconclusive."""
     settled_by: str = ""
     """The preset or flags that would settle an inconclusive verdict, and the time they take."""
     summary: Literal["mean", "median", "proportion"] = "mean"
