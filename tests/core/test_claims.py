@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from toolbox.core.claims import Evidence, decide, interval, judge, summaries
+from toolbox.core.errors import StudyError
 from toolbox.core.remedies import flags_that_meet, readable
 from toolbox.core.spec import ClaimSpec, CommandSpec
 
@@ -273,6 +274,9 @@ def test_a_claim_that_does_not_apply_is_not_tested(monkeypatch):
     assert (verdict.verdict, verdict.reason) == ("not tested", "the coin has no tail")
     fine = dict.fromkeys(SOUND, 0.45)
     assert verdict_of({**FAIR, "applies": "has_a_tail"}, fine).verdict == "supported"
+    monkeypatch.setattr(metrics, "has_a_tail", lambda tables: True)
+    with pytest.raises(StudyError, match="has_a_tail returns True; return '' where"):
+        verdict_of({**FAIR, "applies": "has_a_tail"}, fine)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from toolbox.core import controls, intervals
 from toolbox.core.authoring import check_claims
+from toolbox.core.errors import StudyError
 from toolbox.core.remedies import flags_that_meet, more_replicates
 from toolbox.core.spec import ClaimSpec, CommandSpec
 from toolbox.core.studies import load_part
@@ -83,9 +84,7 @@ def judge(
     params : the parameters that the pooled runs share
     null : change the tables by each claim's negative control first; claims without are left out
     """
-    if not spec.claims:
-        return []
-    metrics = metrics_of(study, spec)
+    metrics: ModuleType | None = None  # imported when a claim is tested
     tables: dict[str, pd.DataFrame] = {}
     verdicts = []
     for name, claim in spec.claims.items():
@@ -94,6 +93,7 @@ def judge(
         if claim.requires and not compile_where(claim.requires).test(params):
             verdicts.append(_untested(name, claim, params))
             continue
+        metrics = metrics or metrics_of(study, spec)
         tables = tables or {table: evidence.read(table) for table in spec.tables}
         shown = controls.apply(claim.control, tables, spec.tables, metrics) if null else tables
         verdicts.append(_judged(name, claim, shown, evidence, metrics, spec.deterministic))
@@ -130,7 +130,12 @@ def _judged(
     sound = [rows for key, rows in replicates if key not in evidence.diverged]
     if claim.applies:
         reasons = [getattr(metrics, claim.applies)(rows) for rows in sound]
-        against = [str(reason) for reason in reasons if reason]
+        if not all(isinstance(reason, str) for reason in reasons):
+            raise StudyError(
+                f"{metrics.__file__}: {claim.applies} returns {reasons[0]!r}; return '' where the "
+                "claim applies, else the reason why it does not"
+            )
+        against = [reason for reason in reasons if reason]
         if 2 * len(against) > len(reasons):
             return _verdict(name, claim, "not tested", against[0], remedy=claim.test_with)
     statistic = getattr(metrics, claim.statistic)
