@@ -83,10 +83,12 @@ def verdict_table(
     shown = [verdict for group in tested.values() for verdict in group]
     parts = []
     if shown:
-        parts += [_numbers(tested, stream, title), *[""] * statements]
+        parts.append(_numbers(tested, stream, title))
     elif title:
         parts.append(title)
     notes = [note for verdict in shown for note in _notes(verdict, statements)]
+    if notes:
+        notes = ["", *notes]
     not_tested = [verdict for verdict in verdicts if verdict.verdict == "not tested"]
     if not_tested:
         notes.append("\nNot tested with these parameters; what would test it:")
