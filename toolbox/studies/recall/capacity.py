@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
 
 from . import theory
+from .cli import Linear, Mlp
 from .ensemble import Budget, train
 from .memory import Memory, Shape, superposition_accuracy
 from .search import Search, next_trial
@@ -28,18 +29,25 @@ class Method:
 
     rates: tuple[float, ...]
     budget: Budget
-    draws: int
     bits: float
+    draws: int = 1
+
+    @classmethod
+    def of(cls, p: Linear | Mlp, draws: int = 1) -> Method:
+        """What the flags say."""
+        budget = Budget(p.steps, p.every, p.threshold, p.early_stop)
+        return cls(p.lr, budget, p.bits, draws)
 
 
-def linear(run: Run, *, dims: tuple[int, ...], method: str, how: Method) -> None:
+def linear(run: Run, p: Linear) -> None:
     """Capacity of a d x d matrix (Theorem 1 and Figure 1, left).
 
     Bracket [d, d^2 / 2] as in the paper; [2, d^2 / 2] for the superposition, which holds less
     than d.
     """
-    shapes = [Shape(d) for d in dims]
-    names = ("superposition", "trained") if method == "both" else (method,)
+    how = Method.of(p, p.draws)
+    shapes = [Shape(d) for d in p.dims]
+    names = ("superposition", "trained") if p.method == "both" else (p.method,)
     points = [(name, shape) for name in names for shape in shapes]
     _capacities(run, points, how, lambda s: (s.d, s.d * s.d // 2))
     grid = _span([shape.parameters for shape in shapes])
@@ -61,26 +69,28 @@ def linear(run: Run, *, dims: tuple[int, ...], method: str, how: Method) -> None
     _write_lines(run, grid, lines)
 
 
-def mlp(
-    run: Run, *, dims: tuple[int, ...], ratios: tuple[float, ...], outputs: int, how: Method
-) -> None:
+def mlp(run: Run, p: Mlp) -> None:
     """Capacity of an MLP of width m = ratio d (Theorem 2; Figure 1, right; Figure 6)."""
-    shapes = [Shape(d, int(r * d), outputs or None) for r in ratios for d in dims]
+    how = Method.of(p)
+    shapes = [Shape(d, int(r * d), p.outputs or None) for r in p.ratios for d in p.dims]
     for shape in shapes:
         if not shape.width or shape.parameters < shape.d + 2:
-            raise UsageError(
-                f"--ratios {min(ratios):g}: gives the width {shape.width} at d = {shape.d}, and "
-                "the search needs one of at least 2; raise the ratio"
+            raise ParameterError(
+                "ratios",
+                f"{min(p.ratios):g}",
+                f"gives the width {shape.width} at d = {shape.d}, and the search needs one of at "
+                "least 2",
+                "raise the ratio",
             )
     _capacities(run, [("trained", shape) for shape in shapes], how, lambda s: (s.d, s.parameters))
     grid = _span([shape.parameters for shape in shapes])
-    if outputs:
+    if p.outputs:
         paper = grid / theory.PAPER_FIXED
     else:
         paper = theory.inverse_n_log_n(grid / theory.PAPER_MLP)
     # Every trained number counts as capacity: 2 m d + m, at the smallest dimension 2 + 1/d per m d.
-    held = grid * (2 + 1 / min(dims))
-    _write_lines(run, grid, {"paper": paper, "bound": _bound(held, outputs or None, how)})
+    held = grid * (2 + 1 / min(p.dims))
+    _write_lines(run, grid, {"paper": paper, "bound": _bound(held, p.outputs or None, how)})
 
 
 def _bound(held: np.ndarray, outputs: int | None, how: Method) -> np.ndarray:

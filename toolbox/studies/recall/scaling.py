@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
 
 from . import data, theory
+from .cli import Scaling
 from .ensemble import Budget, train
 from .search import Search
 from .tasks import draw_facts, make_task
@@ -35,7 +36,7 @@ def relations_of(scaling: str, S: int) -> int:
 def sweep(dims: tuple[int, ...], alpha_beta: tuple[str, ...], heads: int) -> list[list[Point]]:
     """One list per alpha:beta pair, by increasing d; d_h = int(d alpha / H), m = int(d beta).
 
-    Errors: `UsageError` for a pair that is none, and for d_h = 0.
+    Errors: `ParameterError` for a pair that is none, and for d_h = 0.
     """
     out = []
     for text in alpha_beta:
@@ -45,93 +46,77 @@ def sweep(dims: tuple[int, ...], alpha_beta: tuple[str, ...], heads: int) -> lis
         except ValueError:
             alpha = beta = math.nan
         if not (0 < alpha <= 64 and 0 <= beta <= 64):
-            raise UsageError(
-                f"--alpha-beta {text}: expected attention:MLP like 1:1 or 0.5:2, alpha in (0, 64] "
-                "and beta in [0, 64]"
+            raise ParameterError(
+                "alpha_beta",
+                text,
+                "expected attention:MLP like 1:1 or 0.5:2, alpha in (0, 64] and beta in [0, 64]",
             )
         points = []
         for d in sorted(dims):
             head_dim = int(d * alpha / heads)
             if head_dim == 0:
-                raise UsageError(
-                    f"--alpha-beta {text}: heads of dimension int({d} x {alpha:g} / {heads}) = 0; "
-                    "take fewer --heads, larger --dims or a larger alpha"
+                raise ParameterError(
+                    "alpha_beta",
+                    text,
+                    f"heads of dimension int({d} x {alpha:g} / {heads}) = 0",
+                    "take fewer {heads}, larger {dims} or a larger alpha",
                 )
             points.append(Point(alpha, beta, Size(d, heads, head_dim, int(d * beta))))
         out.append(points)
     return out
 
 
-def scaling(
-    run: Run,
-    *,
-    scaling: str,
-    heads: int,
-    answers: int,
-    dims: tuple[int, ...],
-    alpha_beta: tuple[str, ...],
-    low: int,
-    high: int,
-    length: int,
-    lr: tuple[float, ...],
-    batch: int,
-    steps: int,
-    every: int,
-    threshold: float,
-    early_stop: bool,
-    evaluate: str,
-    bits: float,
-) -> None:
+def scaling(run: Run, p: Scaling) -> None:
     """The largest S by binary search for every pair and d; the learning rates of a trial train as
     one ensemble. A pair's search starts at its result for the d before, as in the paper.
 
     distinct: D = S, so that there are as many answers per relation as subjects.
     """
-    if high <= low:
-        raise UsageError(f"--high {high}: must exceed --low {low}")
-    pairs = sweep(dims, alpha_beta, heads)
-    budget = Budget(steps, every, threshold, early_stop)
+    if p.high <= p.low:
+        raise ParameterError("high", p.high, f"must exceed {{low}} {p.low}")
+    pairs = sweep(p.dims, p.alpha_beta, p.heads)
+    budget = Budget(p.steps, p.every, p.threshold, p.early_stop)
 
     def task_of(S: int) -> data.Task:
-        D = S if scaling == "distinct" else answers
-        return make_task(S, relations_of(scaling, S), D, 0, length, "random")
+        D = S if p.scaling == "distinct" else p.answers
+        return make_task(S, relations_of(p.scaling, S), D, 0, p.length, "random")
 
     def learns(repeat: int, point: Point, S: int) -> bool:
         """Whether one of the learning rates learns all facts of S subjects."""
         task, size = task_of(S), point.size
         stream = (f"{point.alpha:g}:{point.beta:g}", size.d, S)
-        facts = draw_facts(run, task, size.d, "random", evaluate, repeat, *stream)
-        generators = [run.torch_generator(repeat, "weights", *stream) for _ in lr]
+        facts = draw_facts(run, task, size.d, "random", p.evaluate, repeat, *stream)
+        generators = [run.torch_generator(repeat, "weights", *stream) for _ in p.lr]
         model = Transformer(
-            facts, [size] * len(lr), generators, lr, batch,
+            facts, [size] * len(p.lr), generators, p.lr, p.batch,
             run.torch_generator(repeat, "prompts", *stream),
         )  # fmt: skip
         outcome = train(run, model, budget)
         run.write(
             "trials",
             {
-                "alpha": point.alpha, "beta": point.beta, "d": size.d, "S": S, "lr": lr,
+                "alpha": point.alpha, "beta": point.beta, "d": size.d, "S": S, "lr": p.lr,
                 "accuracy": outcome.best, "stopped": outcome.stopped,
             },
             repeat,
         )  # fmt: skip
-        return bool(outcome.best.max() >= threshold)
+        return bool(outcome.best.max() >= p.threshold)
 
     for repeat in run.replicates():
         for pair in run.cells(pairs, "attention:MLP"):
-            floor = {"S": low}
+            floor = {"S": p.low}
             for point in run.cells(pair, "dimensions", floor):
-                search = Search.between(floor["S"], max(high, floor["S"] + 1))
+                search = Search.between(floor["S"], max(p.high, floor["S"] + 1))
                 for S in run.search(search.ask, search):
                     search.tell(S, learns(repeat, point, S))
                 floor["S"] = search.low
-                row = _row(point, search, task_of(search.low), bits, threshold)
+                row = _row(point, search, task_of(search.low), p.bits, p.threshold)
                 run.write("scaling", row, repeat)
                 drawn = {"series": row["series"], "params": float(row["params"])}
                 run.write("lines", {**drawn, "facts": float(row["facts"])}, repeat)
     points = [point for pair in pairs for point in pair]
     for repeat in range(run.repeats):
-        _write_lines(run, repeat, points, 1 - threshold, answers, scaling, bits)
+        _write_lines(run, repeat, points, 1 - p.threshold, p.answers, p.scaling, p.bits)
 
 
 def _row(

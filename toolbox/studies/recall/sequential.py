@@ -13,6 +13,7 @@ from scipy import special
 from toolbox.core.run import Run
 
 from . import data, theory
+from .cli import Sequential
 from .ensemble import threads_for
 from .linear_attention import LinearAttention, flow, mean_counts, split_losses
 from .tasks import make_task
@@ -20,56 +21,39 @@ from .tasks import make_task
 LOSSES = {"total": "loss_total", "relation": "loss_relation", "subject": "loss_subject"}
 
 
-def sequential(
-    run: Run,
-    *,
-    subjects: int,
-    relations: int,
-    answers: int,
-    noise: int,
-    length: int,
-    facts: str,
-    lr: float,
-    steps: int,
-    batch: int,
-    init: float,
-    scheme: str,
-    every: int,
-    contexts: int,
-) -> None:
+def sequential(run: Run, p: Sequential) -> None:
     """Rows of `curve` for SGD and for the gradient flow, their losses in long form beside the
     predicted staircase, and the escape times of both against theory (Section 5, Figure 5)."""
-    task = make_task(subjects, relations, answers, noise, length, facts)
-    attention = init * math.sqrt(task.outputs + 1) if scheme == "theory" else init
+    task = make_task(p.subjects, p.relations, p.answers, p.noise, p.length, p.facts)
+    attention = p.init * math.sqrt(task.outputs + 1) if p.scheme == "theory" else p.init
     tables = [
         data.structured_facts(task)
-        if facts == "structured"
+        if p.facts == "structured"
         else data.random_facts(task, run.rng(repeat, "facts"))
         for repeat in range(run.repeats)
     ]
-    recorded = np.unique(np.append(np.arange(every, steps + 1, every), steps))
-    saved = run.restore() or {"stage": "sgd", "repeat": 0, "inner": None}
-    if saved["stage"] == "sgd":
-        sgd = _Sgd(run, task, tables, attention, init, lr, batch, contexts)
-        with threads_for(batch * max(task.vocabulary, task.outputs)):
-            sgd.train(steps, set(recorded.tolist()), saved["inner"])
-        looks = sgd.looks
-    else:
-        looks = saved["looks"]
-    for repeat in range(saved["repeat"], run.repeats):
-        run.checkpoint(lambda: {"stage": "flow", "repeat": repeat, "looks": looks, "inner": None})
+    recorded = np.unique(np.append(np.arange(p.every, p.steps + 1, p.every), p.steps))
+    sgd = _Sgd(run, task, tables, attention, p)
+    looks: list[dict[str, np.ndarray]] = run.kept([])
+    at = set(recorded.tolist())
+    with threads_for(p.batch * max(task.vocabulary, task.outputs)):
+        for step in run.steps(p.steps, sgd, label="steps of SGD"):
+            sgd.step()
+            if step + 1 in at:
+                looks.append(sgd.look(step + 1))
+    for repeat in run.cells(range(run.repeats), "gradient flows"):
         table = tables[repeat]
-        a, value = flow(task, table, attention, init, recorded * lr)
+        a, value = flow(task, table, attention, p.init, recorded * p.lr)
         C = mean_counts(task)
         logits = np.einsum("fv,nv,nva->nfa", C, a, value, optimize=True)
         log_p = logits - np.logaddexp.reduce(logits, axis=2)[..., None]
         labels = np.broadcast_to(table.ravel(), log_p.shape[:2])
-        of_flow = split_losses(log_p, labels, answers)
-        drift = np.abs(a**2 - (value**2).sum(axis=2) - (attention**2 - task.outputs * init**2))
+        of_flow = split_losses(log_p, labels, p.answers)
+        drift = np.abs(a**2 - (value**2).sum(axis=2) - (attention**2 - task.outputs * p.init**2))
         of_flow.update(_attention(task, a), conservation=drift.max(axis=1))
         of_sgd = {name: np.array([look[name][repeat] for look in looks]) for name in looks[0]}
         rates = rates_of(task, table)
-        escapes = [theory.escape_step(rate, lr, attention) for rate in rates]
+        escapes = [theory.escape_step(rate, p.lr, attention) for rate in rates]
         for source, found in (("sgd", of_sgd), ("flow", of_flow)):
             run.write("curve", {"step": recorded, "source": source, **found}, repeat)
             _write_losses(run, repeat, source, recorded, found)
@@ -81,19 +65,18 @@ class _Sgd:
     """All replicates at once, each on its own stream of prompts."""
 
     def __init__(
-        self, run: Run, task: data.Task, tables: list[np.ndarray], attention: float, value: float,
-        lr: float, batch: int, contexts: int,
-    ) -> None:  # fmt: skip
-        self.run, self.task, self.lr, self.batch = run, task, lr, batch
+        self, run: Run, task: data.Task, tables: list[np.ndarray], attention: float, p: Sequential
+    ) -> None:
+        """attention : value of the initial attention weights"""
+        self.run, self.task, self.lr, self.batch = run, task, p.lr, p.batch
         self.device = run.device
         self.streams = [run.torch_generator(r, "prompts") for r in range(run.repeats)]
         self.answers = [torch.from_numpy(table).to(self.device).flatten() for table in tables]
-        self.model = LinearAttention(task, run.repeats, attention, value, self.device)
-        self.conserved = attention**2 - task.outputs * value**2
-        queries = data.all_queries(task, contexts, self.device)
+        self.model = LinearAttention(task, run.repeats, attention, p.init, self.device)
+        self.conserved = attention**2 - task.outputs * p.init**2
+        queries = data.all_queries(task, p.contexts, self.device)
         tests = [run.torch_generator(r, "test") for r in range(run.repeats)]
         self.test = self._prompts([queries] * run.repeats, tests)
-        self.looks: list[dict[str, np.ndarray]] = []
 
     def _prompts(
         self, queries: list[Any], streams: list[torch.Generator]
@@ -105,41 +88,36 @@ class _Sgd:
             labels.append(answers[s * self.task.relations + r])
         return torch.stack(counts), torch.stack(labels)
 
-    def train(self, steps: int, recorded: set[int], saved: Any) -> None:
-        """Plain SGD; what is seen at the recorded steps is kept in `looks`."""
-        step = 0
-        if saved is not None:
-            step, self.looks = saved["step"], list(saved["looks"])
-            self.model.a, self.model.value = saved["a"].clone(), saved["value"].clone()
-            for stream, position in zip(self.streams, saved["streams"], strict=True):
-                stream.set_state(position)
+    def step(self) -> None:
+        """One step of plain SGD on fresh prompts."""
+        queries = [
+            data.random_queries(self.task, self.batch, stream, self.device)
+            for stream in self.streams
+        ]
+        self.model.step(*self._prompts(queries, self.streams), self.lr)
 
-        def state() -> dict[str, Any]:
-            streams = [stream.get_state() for stream in self.streams]
-            inner = {"step": step, "looks": self.looks, "streams": streams}
-            inner |= {"a": self.model.a, "value": self.model.value}
-            return {"stage": "sgd", "repeat": 0, "inner": inner}
+    def state_dict(self) -> dict[str, Any]:
+        """The weights, and where the streams of prompts stand."""
+        streams = [stream.get_state() for stream in self.streams]
+        return {"a": self.model.a, "value": self.model.value, "streams": streams}
 
-        with self.run.progress(steps, "steps of SGD", step) as progress:
-            while step < steps:
-                self.run.checkpoint(state)
-                queries = [
-                    data.random_queries(self.task, self.batch, stream, self.device)
-                    for stream in self.streams
-                ]
-                self.model.step(*self._prompts(queries, self.streams), self.lr)
-                step += 1
-                if step in recorded:
-                    self._look(step)
-                progress.update(1)
+    def load_state_dict(self, state: Any) -> None:
+        """Go on from what `state_dict` returned."""
+        self.model.a, self.model.value = state["a"].clone(), state["value"].clone()
+        for stream, position in zip(self.streams, state["streams"], strict=True):
+            stream.set_state(position)
 
-    def _look(self, step: int) -> None:
+    def look(self, step: int) -> dict[str, np.ndarray]:
+        """Losses, attention and the conserved quantity of every replicate, (repeats,) each.
+
+        Errors: `Diverged` when a loss is not finite.
+        """
         found = self.model.losses(*self.test, self.task.answers)
         self.run.check_finite(float(found["loss_total"].sum()), f"the loss at step {step}")
         a = self.model.a.double().cpu().numpy()
         norms = (self.model.value.double() ** 2).sum(dim=2).cpu().numpy()
         drift = np.abs(a**2 - norms - self.conserved).max(axis=1)
-        self.looks.append({**found, **_attention(self.task, a), "conservation": drift})
+        return {**found, **_attention(self.task, a), "conservation": drift}
 
 
 def _attention(task: data.Task, a: np.ndarray) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
 
 from . import data
@@ -16,11 +16,13 @@ def make_task(
 ) -> data.Task:
     """The task; noise 0 stands for S + R, as in the paper.
 
-    Errors: `UsageError` for structured facts whose subjects cannot name all D answers.
+    Errors: `ParameterError` for structured facts whose subjects cannot name all D answers.
     """
     if facts == "structured" and answers > subjects:
-        raise UsageError(
-            f"--answers {answers}: structured facts need at most as many as --subjects {subjects}"
+        raise ParameterError(
+            "answers",
+            answers,
+            f"structured facts need at most as many as {{subjects}} {subjects}",
         )
     return data.Task(subjects, relations, answers, noise or subjects + relations, length)
 

@@ -4,51 +4,35 @@ from __future__ import annotations
 
 from toolbox.core.run import Run
 
+from .cli import Tradeoff
 from .ensemble import Budget, train
 from .tasks import draw_facts, make_task
 from .transformer import Size, Transformer
 
 
-def tradeoff(
-    run: Run,
-    *,
-    subjects: int,
-    relations: int,
-    answers: int,
-    noise: int,
-    length: int,
-    dim: int,
-    head_dim: int,
-    heads: tuple[int, ...],
-    widths: tuple[int, ...],
-    lr: float,
-    batch: int,
-    steps: int,
-    every: int,
-    evaluate: str,
-) -> None:
+def tradeoff(run: Run, p: Tradeoff) -> None:
     """One row per replicate and cell: the best accuracy seen, 1 ends a cell.
 
     Cells whose heads pad to the same shape train as one ensemble, on the same prompts. A cell has
     the same shape, weights, facts and prompts wherever it stands, so that a grid done cell by cell
     by an array is the grid in one run (up to the rounding of matrix products).
     """
-    task = make_task(subjects, relations, answers, noise, length, "random")
+    task = make_task(p.subjects, p.relations, p.answers, p.noise, p.length, "random")
     classes: dict[Size, list[Size]] = {}
-    for H in heads:
-        for m in widths:
-            size = Size(dim, H, head_dim, m)
+    for H in p.heads:
+        for m in p.widths:
+            size = Size(p.dim, H, p.head_dim, m)
             classes.setdefault(size.padded, []).append(size)
-    budget = Budget(steps, every, threshold=1.0, early=False)
+    budget = Budget(p.steps, p.every, threshold=1.0, early=False)
     for repeat in run.replicates():
         for padded, sizes in run.cells(classes.items(), "groups of cells"):
-            facts = draw_facts(run, task, dim, "random", evaluate, repeat)
+            facts = draw_facts(run, task, p.dim, "random", p.evaluate, repeat)
             generators = [
                 run.torch_generator(repeat, "weights", size.heads, size.width) for size in sizes
             ]
             stream = run.torch_generator(repeat, "prompts")
-            rates = [lr] * len(sizes)
-            model = Transformer(facts, sizes, generators, rates, batch, stream, padded)
+            rates = [p.lr] * len(sizes)
+            model = Transformer(facts, sizes, generators, rates, p.batch, stream, padded)
             outcome = train(run, model, budget)
             run.write(
                 "cells",

@@ -8,47 +8,30 @@ import numpy as np
 
 from toolbox.core.run import Run
 
+from .cli import Train
 from .ensemble import threads_for
 from .tasks import draw_facts, make_task
 from .transformer import Size, Transformer
 
 
-def train(
-    run: Run,
-    *,
-    subjects: int,
-    relations: int,
-    answers: int,
-    facts: str,
-    noise: int,
-    length: int,
-    dim: int,
-    heads: int,
-    head_dim: int,
-    width: int,
-    lr: float,
-    batch: int,
-    steps: int,
-    every: int,
-    evaluate: str,
-) -> None:
+def train(run: Run, p: Train) -> None:
     """One row per replicate and look.
 
     relation_accuracy counts every answer of the right relation as right: where it is 1 and the
     accuracy is not, the model hallucinates, an answer of the right kind about the wrong subject.
     """
-    task = make_task(subjects, relations, answers, noise, length, facts)
-    size = Size(dim, heads, head_dim, width)
+    task = make_task(p.subjects, p.relations, p.answers, p.noise, p.length, p.facts)
+    size = Size(p.dim, p.heads, p.head_dim, p.width)
     for repeat in run.replicates():
-        drawn = draw_facts(run, task, dim, facts, evaluate, repeat)
+        drawn = draw_facts(run, task, p.dim, p.facts, p.evaluate, repeat)
         model = Transformer(
-            drawn, [size], [run.torch_generator(repeat, "weights", heads, width)], [lr], batch,
-            run.torch_generator(repeat, "prompts"), size.padded,
+            drawn, [size], [run.torch_generator(repeat, "weights", p.heads, p.width)], [p.lr],
+            p.batch, run.torch_generator(repeat, "prompts"), size.padded,
         )  # fmt: skip
         with threads_for(model.largest()):
-            for _ in run.steps(steps, model):
+            for _ in run.steps(p.steps, model):
                 model.step()
-                if model.steps % every == 0 or model.steps == steps:
+                if model.steps % p.every == 0 or model.steps == p.steps:
                     _look(run, repeat, model)
 
 
