@@ -112,7 +112,14 @@ def fork(*words: str, out: Path, memory: int | None = None, **env: str) -> Warm:
 
 
 def _environment(out: Path, env: dict[str, str]) -> dict[str, str]:
-    return {**os.environ, "TOOLBOX_OUT": str(out), "COLUMNS": "100", **env}
+    # The tree that is under test, from whatever folder the process starts in.
+    return {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "TOOLBOX_OUT": str(out),
+        "COLUMNS": "100",
+        **env,
+    }
 
 
 def finish(process: subprocess.Popen[str] | Warm, timeout: float = 120) -> tuple[int, str, str]:
