@@ -257,14 +257,23 @@ class Run(Looping):
         if bad is not None:
             self._end_diverged(f"{what} is {bad}; the rows before it are kept", step)
 
-    def diverged(self, repeat: int, message: str, step: int | None = None) -> None:
+    def diverged(
+        self,
+        repeat: int,
+        message: str,
+        step: int | None = None,
+        cell: str = "",
+        cells: int = 1,
+    ) -> None:
         """Note that one replicate of an ensemble has diverged; the experiment goes on without it.
 
-        Errors: `Diverged` once no replicate is left.
+        cell, cells : for one cell of a grid, its name and how many cells a replicate has
+
+        Errors: `Diverged` once no replicate is left. With `cell` the experiment goes on to its end.
         """
         step = self._loops.step() if step is None else step
-        divergence.note(self.manifest, repeat, step, message)
-        if divergence.lost(self.manifest) >= set(range(self.repeats)):
+        divergence.note(self.manifest, repeat, step, message, cells, cell)
+        if not cell and divergence.lost(self.manifest) >= set(range(self.repeats)):
             self._end_diverged(message, step)
 
     def finite(self, values: Any, what: str, step: int | None = None) -> np.ndarray:

@@ -52,6 +52,36 @@ def test_the_ends_of_the_bracket_are_censored():
     assert search.high == 200
 
 
+@pytest.mark.parametrize("capacity", [150, 300, 477, 900, 1500])
+def test_a_bracket_that_is_learnt_whole_is_widened_up_to_the_information_bound(capacity):
+    """Few outputs: seven of them let an MLP hold more than m d, where the paper's bracket ends."""
+    search, bound = Search.between(8, 200, most=1000), 1000
+    asked = []
+    while (N := search.ask()) is not None:
+        asked.append(N)
+        search.tell(N, capacity >= N)
+    assert max(asked) < bound
+    if capacity < bound:
+        assert search.censored == "no"
+        assert capacity / 1.01 - 1 <= search.low <= capacity
+    else:
+        assert (search.censored, search.high) == ("above", bound)
+    if capacity < 200:  # the trials are those of the paper's search
+        (plain,), tried = searched(8, 200, [capacity])
+        assert asked == [size for size, _ in tried]
+        assert search.low == plain.low
+
+
+def test_a_search_that_is_brought_back_asks_the_same(tmp_path):
+    search = Search.between(8, 200, most=1000)
+    while search.high == 200:
+        search.tell(search.ask(), True)
+    (saved,) = states.frozen([search], tmp_path)
+    again = Search.between(8, 200, most=1000)
+    states.put_back(again, saved)
+    assert again.ask() == search.ask()
+
+
 def test_replicates_that_ask_for_one_size_share_a_trial_and_end_as_if_alone():
     together, asked = searched(8, 200, [20, 21, 150])
     assert asked[0] == (104, (0, 1, 2))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,8 +20,12 @@ from .ensemble import Budget, train
 from .memory import Memory, Shape, superposition_accuracy
 from .search import Search, next_trial
 
-POINTS = 60  # of a reference line
-PER_OCTAVE = 4  # of those of them that are solved for, some 50 ms each
+POINTS = 60
+"""Points of a reference line."""
+PER_OCTAVE = 4
+"""Points per octave of d at which a law is solved for its capacity, some 50 ms each."""
+FLOAT_BITS = 32
+"""Bits of a trained number; no search goes beyond what they can hold."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,19 @@ class Method:
         return cls(p.lr, budget, p.bits, draws)
 
 
+class Trial(NamedTuple):
+    """How one size went for one replicate."""
+
+    learnt: bool
+    diverged_at: int | None = None
+    """The step by which every rate had diverged."""
+
+
 def linear(run: Run, p: Linear) -> None:
     """Capacity of a d x d matrix (Theorem 1 and Figure 1, left).
 
-    Bracket [d, d^2 / 2] as in the paper; [2, d^2 / 2] for the superposition, which holds less
-    than d.
+    The search starts in [d, d^2 / 2] as in the paper; in [2, d^2 / 2] for the superposition, which
+    holds less than d.
     """
     how = Method.of(p, p.draws)
     shapes = [Shape(d) for d in p.dims]
@@ -70,7 +83,10 @@ def linear(run: Run, p: Linear) -> None:
 
 
 def mlp(run: Run, p: Mlp) -> None:
-    """Capacity of an MLP of width m = ratio d (Theorem 2; Figure 1, right; Figure 6)."""
+    """Capacity of an MLP of width m = ratio d (Theorem 2; Figure 1, right; Figure 6).
+
+    The search starts in [d, m d] as in the paper.
+    """
     how = Method.of(p)
     shapes = [Shape(d, int(r * d), p.outputs or None) for r in p.ratios for d in p.dims]
     for shape in shapes:
@@ -104,17 +120,31 @@ def _capacities(
     how: Method,
     bracket: Callable[[Shape], tuple[int, int]],
 ) -> None:
-    """One search per replicate and point; a row of `capacity` each, a row of `trials` per trial."""
+    """One search per replicate and point; a row of `capacity` each, a row of `trials` per trial.
+
+    A search ends without a capacity when a trial diverges at every rate.
+    """
     for name, shape in run.cells(points, "capacities"):
         low, high = bracket(shape)
         if name == "superposition":
             low = 2
+        error = 1 - how.budget.threshold
+        most = math.ceil(theory.most_associations(FLOAT_BITS * shape.held, shape.outputs, error))
         learns = _closed_form if name == "superposition" else _trained
-        searches = [Search.between(low, high) for _ in range(run.repeats)]
+        searches = [Search.between(low, high, most) for _ in range(run.repeats)]
         for N, who in run.search(partial(next_trial, searches), searches):
-            for repeat, learnt in learns(run, shape, how, N, who).items():
-                searches[repeat].tell(N, learnt)
+            for repeat, trial in learns(run, shape, how, N, who).items():
+                if trial.diverged_at is None:
+                    searches[repeat].tell(N, trial.learnt)
+                    continue
+                searches[repeat].diverged = True
+                run.diverged(
+                    repeat, f"{shape} with N = {N}: the weights are not finite at any rate",
+                    trial.diverged_at, str(shape), len(points),
+                )  # fmt: skip
         for repeat, search in enumerate(searches):
+            if search.diverged:
+                continue
             row = _row(name, shape, search, how)
             run.write("capacity", row, repeat)
             drawn = {"params": float(shape.parameters), "capacity": float(search.low)}
@@ -145,7 +175,7 @@ def _row(name: str, shape: Shape, search: Search, how: Method) -> dict[str, Any]
 
 def _closed_form(
     run: Run, shape: Shape, how: Method, N: int, who: Sequence[int]
-) -> dict[int, bool]:
+) -> dict[int, Trial]:
     """Which replicates' superposition holds N associations."""
     found: dict[int, float] = {}
     for repeat in run.cells(who, "replicates", found):
@@ -155,21 +185,30 @@ def _closed_form(
         )
     for repeat, accuracy in found.items():
         _write_trial(run, "superposition", shape, N, repeat, 0.0, accuracy, 0)
-    return {repeat: accuracy >= how.budget.threshold for repeat, accuracy in found.items()}
+    return {repeat: Trial(accuracy >= how.budget.threshold) for repeat, accuracy in found.items()}
 
 
-def _trained(run: Run, shape: Shape, how: Method, N: int, who: Sequence[int]) -> dict[int, bool]:
+def _trained(run: Run, shape: Shape, how: Method, N: int, who: Sequence[int]) -> dict[int, Trial]:
     """Which replicates learn N associations at one of the rates; all train as one ensemble."""
     generator = partial(_generator, run, "trained", shape)
     model = Memory(shape, N, who, how.rates, generator, run.device)
     outcome = train(run, model, how.budget)
-    best = outcome.best.reshape(len(who), len(how.rates))
-    stopped = outcome.stopped.reshape(best.shape)
+    # One row per replicate, one column per rate.
+    best, accuracies, stopped, diverged = (
+        each.reshape(len(who), len(how.rates))
+        for each in (outcome.best, outcome.accuracy, outcome.stopped, outcome.diverged)
+    )
     for i, repeat in enumerate(who):
         for j, rate in enumerate(how.rates):
-            accuracy, step = float(best[i, j]), int(stopped[i, j])
+            accuracy, step = float(accuracies[i, j]), int(stopped[i, j])
             _write_trial(run, "trained", shape, N, repeat, rate, accuracy, step)
-    return {r: bool(best[i].max() >= how.budget.threshold) for i, r in enumerate(who)}
+    return {
+        repeat: Trial(
+            bool(best[i].max() >= how.budget.threshold),
+            int(stopped[i].max()) if diverged[i].all() else None,
+        )
+        for i, repeat in enumerate(who)
+    }
 
 
 def _generator(run: Run, name: str, shape: Shape, repeat: int, N: int) -> torch.Generator:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from toolbox.core.run import Run
 
@@ -16,56 +15,77 @@ from .memory import Memory, Shape, superposition_accuracy
 def curve(run: Run, p: Curve) -> None:
     """One row per replicate, N and recorded step; all replicates of one N train together.
 
-    The superposition has one row per N, at step 0, beside its Gaussian prediction.
+    The superposition has one row per replicate and N, at step 0, beside its two laws.
     """
     shape = Shape(p.d, p.m if p.kind == "mlp" else None, p.outputs or None)
-    same = {"kind": p.kind, "d": p.d, "m": shape.width or 0, "params": shape.parameters}
+    measure = _in_closed_form if p.kind == "superposition" else _trained
     for N in run.cells(p.sizes, "sizes"):
-        ratio = float(theory.n_log_n(N)) / shape.parameters
+        measure(run, p, shape, N)
 
-        def generator(repeat: int, N: int) -> torch.Generator:
-            return run.torch_generator(repeat, "curve", p.kind, p.d, p.m, p.outputs, N)
 
-        def write(N: int, step: int, accuracy: np.ndarray, ratio: float, **more: object) -> None:
-            run.write(
-                "curve",
-                {
-                    **same, "N": N, "n_log_n_over_params": ratio, "step": step,
-                    "accuracy": accuracy, "repeat": np.arange(run.repeats), **more,
-                },
+def _in_closed_form(run: Run, p: Curve, shape: Shape, N: int) -> None:
+    found = np.zeros(run.repeats)
+    for repeat in run.cells(range(run.repeats), "replicates", found):
+        generator = run.torch_generator(repeat, *_stream(p), N)
+        found[repeat] = superposition_accuracy(
+            p.d, N, shape.outputs, p.draws, generator, run.device, run
+        )
+    # The laws are of the identity map, and the second of d >= 4.
+    gaussian = np.nan if p.outputs else float(theory.superposition_prediction(N, p.d))
+    finite = np.nan if p.outputs or p.d < 4 else theory.superposition_finite(N, p.d)
+    everyone = np.arange(run.repeats)
+    _write(
+        run, p, shape, N, everyone, step=0, accuracy=found, loss=np.nan, predicted=gaussian,
+        predicted_finite=finite, last=True,
+    )  # fmt: skip
+    for series, accuracy in (("measured", found), ("finite", finite), ("predicted", gaussian)):
+        if not np.isnan(accuracy).any():
+            _draw(run, series, N, everyone, accuracy)
+
+
+def _trained(run: Run, p: Curve, shape: Shape, N: int) -> None:
+    """A replicate whose loss is not finite ends there, at this N."""
+    model = Memory(
+        shape, N, range(run.repeats), (p.lr,),
+        lambda repeat, N: run.torch_generator(repeat, *_stream(p), N), run.device,
+    )  # fmt: skip
+    going = np.ones(run.repeats, dtype=bool)
+    with threads_for(model.largest()):
+        for _ in run.steps(p.steps, model, going):
+            model.step()
+            if model.steps % p.every and model.steps != p.steps:
+                continue
+            loss, accuracy = model.loss(), model.accuracy()
+            for repeat in np.flatnonzero(going & ~np.isfinite(loss)).tolist():
+                message = f"the loss at N = {N}, step {model.steps} is {loss[repeat]}"
+                run.diverged(repeat, message, cell=f"N = {N}", cells=len(p.sizes))
+            going &= np.isfinite(loss)
+            if not going.any():
+                break
+            _write(
+                run, p, shape, N, np.flatnonzero(going), step=model.steps,
+                accuracy=accuracy[going], loss=loss[going], predicted=np.nan,
+                predicted_finite=np.nan, last=model.steps == p.steps,
             )  # fmt: skip
+    _draw(run, "measured", N, np.flatnonzero(going), model.accuracy()[going])
 
-        def draw(N: int, series: str, accuracy: np.ndarray) -> None:
-            repeats = np.arange(run.repeats)
-            run.write("lines", {"series": series, "N": N, "accuracy": accuracy, "repeat": repeats})
 
-        if p.kind == "superposition":
-            found = np.zeros(run.repeats)
-            for repeat in run.cells(range(run.repeats), "replicates", found):
-                found[repeat] = superposition_accuracy(
-                    p.d, N, shape.outputs, p.draws, generator(repeat, N), run.device, run
-                )
-            # The laws are of the identity map, and the second of p.d >= 4.
-            gaussian = np.nan if p.outputs else float(theory.superposition_prediction(N, p.d))
-            finite = np.nan if p.outputs or p.d < 4 else theory.superposition_finite(N, p.d)
-            write(
-                N, 0, found, ratio, loss=np.nan, predicted=gaussian, predicted_finite=finite,
-                last=True,
-            )  # fmt: skip
-            draw(N, "measured", found)
-            for series, level in (("finite", finite), ("predicted", gaussian)):
-                if not np.isnan(level):
-                    draw(N, series, np.full(run.repeats, level))
-            continue
-        model = Memory(shape, N, range(run.repeats), (p.lr,), generator, run.device)
-        with threads_for(model.largest()):
-            for _ in run.steps(p.steps, model):
-                model.step()
-                if model.steps % p.every == 0 or model.steps == p.steps:
-                    loss = model.loss()
-                    run.check_finite(loss.sum(), f"the loss at N {N}, step {model.steps}")
-                    write(
-                        N, model.steps, model.accuracy(), ratio, loss=loss, predicted=np.nan,
-                        predicted_finite=np.nan, last=model.steps == p.steps,
-                    )  # fmt: skip
-        draw(N, "measured", model.accuracy())
+def _stream(p: Curve) -> tuple[str | int, ...]:
+    return ("curve", p.kind, p.d, p.m, p.outputs)
+
+
+def _write(
+    run: Run, p: Curve, shape: Shape, N: int, repeats: np.ndarray, **columns: object
+) -> None:
+    ratio = float(theory.n_log_n(N)) / shape.parameters
+    run.write(
+        "curve",
+        {
+            "kind": p.kind, "d": p.d, "m": shape.width or 0, "params": shape.parameters, "N": N,
+            "n_log_n_over_params": ratio, **columns, "repeat": repeats,
+        },
+    )  # fmt: skip
+
+
+def _draw(run: Run, series: str, N: int, repeats: np.ndarray, accuracy: np.ndarray | float) -> None:
+    run.write("lines", {"series": series, "N": N, "accuracy": accuracy, "repeat": repeats})

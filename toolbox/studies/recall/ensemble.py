@@ -111,6 +111,14 @@ class Ensemble(ABC):
         scale = (self.second / (1 - BETA2**self.steps)).sqrt_().add_(EPSILON)
         self.flat.sub_(self.first / scale * (self.rate / (1 - BETA1**self.steps)))
 
+    @torch.no_grad()
+    def finite(self) -> np.ndarray:
+        """Which members have finite weights, (E,) booleans.
+
+        A loss or gradient that is not finite leaves weights that never become finite again.
+        """
+        return torch.isfinite(self.flat).all(dim=1).cpu().numpy()
+
     def keep(self, members: Tensor) -> None:
         """Go on with some members only; members : (K,) indices."""
         for name in STATED:
@@ -147,12 +155,21 @@ class Budget:
 
 @dataclass
 class Outcome:
-    """How E trials stand: best accuracy and the step of the last look, both (E,)."""
+    """How E trials stand."""
 
     best: np.ndarray
+    """Best accuracy seen, (E,)."""
     stopped: np.ndarray
+    """Step of the last look, (E,)."""
+    diverged: np.ndarray
+    """Whether the weights are no longer finite, (E,) booleans."""
     alive: np.ndarray
     """Those that go on, (K,) indices."""
+
+    @property
+    def accuracy(self) -> np.ndarray:
+        """Best accuracy, NaN for trials that diverged: (E,)."""
+        return np.where(self.diverged, np.nan, self.best)
 
 
 FIRST_SHARE = 0.25
@@ -174,18 +191,24 @@ def hopeless(best: np.ndarray, step: int, budget: Budget) -> np.ndarray:
 
 
 def train(run: Run, model: Ensemble, budget: Budget) -> Outcome:
-    """Train every member until it succeeds, cannot succeed, or the budget is spent."""
+    """Train every member until it succeeds, cannot succeed, diverges, or the budget is spent."""
     members = model.members
-    found = Outcome(np.zeros(members), np.zeros(members, dtype=np.int64), np.arange(members))
+    found = Outcome(
+        best=np.zeros(members),
+        stopped=np.zeros(members, dtype=np.int64),
+        diverged=np.zeros(members, dtype=bool),
+        alive=np.arange(members),
+    )
     with threads_for(model.largest()):
         for step in run.steps(budget.steps, model, found):
             model.step()
             done = step + 1
             if done % budget.every and done != budget.steps:
                 continue
+            found.diverged[found.alive] = ~model.finite()
             found.best[found.alive] = np.maximum(found.best[found.alive], model.accuracy())
             found.stopped[found.alive] = done
-            decided = found.best >= budget.threshold
+            decided = found.diverged | (found.best >= budget.threshold)
             if budget.early:
                 decided |= hopeless(found.best, done, budget)
             going = ~decided[found.alive]

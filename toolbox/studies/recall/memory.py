@@ -32,6 +32,10 @@ class Shape:
     width: int | None = None
     outputs: int | None = None
 
+    def __str__(self) -> str:
+        """Its name in messages: "d = 8, m = 16"."""
+        return f"d = {self.d}" + ("" if self.width is None else f", m = {self.width}")
+
     @property
     def parameters(self) -> int:
         """d^2, or m d as on the paper's axis (the MLP holds 2 m d + m numbers)."""

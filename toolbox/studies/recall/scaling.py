@@ -81,8 +81,8 @@ def scaling(run: Run, p: Scaling) -> None:
         D = S if p.scaling == "distinct" else p.answers
         return make_task(S, relations_of(p.scaling, S), D, 0, p.length, "random")
 
-    def learns(repeat: int, point: Point, S: int) -> bool:
-        """Whether one of the learning rates learns all facts of S subjects."""
+    def learns(repeat: int, point: Point, S: int) -> bool | None:
+        """Whether one of the learning rates learns all facts of S subjects; None if all diverge."""
         task, size = task_of(S), point.size
         stream = (f"{point.alpha:g}:{point.beta:g}", size.d, S)
         facts = draw_facts(run, task, size.d, "random", p.evaluate, repeat, *stream)
@@ -96,10 +96,15 @@ def scaling(run: Run, p: Scaling) -> None:
             "trials",
             {
                 "alpha": point.alpha, "beta": point.beta, "d": size.d, "S": S, "lr": p.lr,
-                "accuracy": outcome.best, "stopped": outcome.stopped,
+                "accuracy": outcome.accuracy, "stopped": outcome.stopped,
             },
             repeat,
         )  # fmt: skip
+        if outcome.diverged.all():
+            step, name = int(outcome.stopped.max()), f"{point.alpha:g}:{point.beta:g}, d = {size.d}"
+            message = f"{name} with S = {S}: the weights are not finite at any rate"
+            run.diverged(repeat, message, step, name, sum(map(len, pairs)))
+            return None
         return bool(outcome.best.max() >= p.threshold)
 
     for repeat in run.replicates():
@@ -108,8 +113,14 @@ def scaling(run: Run, p: Scaling) -> None:
             for point in run.cells(pair, "dimensions", floor):
                 search = Search.between(floor["S"], max(p.high, floor["S"] + 1))
                 for S in run.search(search.ask, search):
-                    search.tell(S, learns(repeat, point, S))
+                    learnt = learns(repeat, point, S)
+                    if learnt is None:
+                        search.diverged = True
+                    else:
+                        search.tell(S, learnt)
                 floor["S"] = search.low
+                if search.diverged:
+                    continue
                 row = _row(point, search, task_of(search.low), p.bits, p.threshold)
                 run.write("scaling", row, repeat)
                 drawn = {"series": row["series"], "params": float(row["params"])}

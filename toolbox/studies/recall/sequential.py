@@ -32,15 +32,25 @@ def sequential(run: Run, p: Sequential) -> None:
         else data.random_facts(task, run.rng(repeat, "facts"))
         for repeat in range(run.repeats)
     ]
-    recorded = np.unique(np.append(np.arange(p.every, p.steps + 1, p.every), p.steps))
+    recorded = np.unique(np.append(np.arange(0, p.steps + 1, p.every), p.steps))
     sgd = _Sgd(run, task, tables, attention, p)
     looks: list[dict[str, np.ndarray]] = run.kept([])
-    at = set(recorded.tolist())
+    going = run.kept(np.ones(run.repeats, dtype=bool))
+
+    def look(step: int) -> None:
+        found = sgd.look()
+        going[:] &= run.finite(found["loss_total"], f"the loss at step {step}", step)
+        looks.append(found)
+        sound = {name: values[going] for name, values in found.items()}
+        repeats = np.flatnonzero(going)
+        run.write("curve", {"step": step, "source": "sgd", **sound, "repeat": repeats})
+
+    look(0)
     with threads_for(p.batch * max(task.vocabulary, task.outputs)):
         for step in run.steps(p.steps, sgd, label="steps of SGD"):
             sgd.step()
-            if step + 1 in at:
-                looks.append(sgd.look(step + 1))
+            if (step + 1) % p.every == 0 or step + 1 == p.steps:
+                look(step + 1)
     for repeat in run.cells(range(run.repeats), "gradient flows"):
         table = tables[repeat]
         a, value = flow(task, table, attention, p.init, recorded * p.lr)
@@ -51,13 +61,18 @@ def sequential(run: Run, p: Sequential) -> None:
         of_flow = split_losses(log_p, labels, p.answers)
         drift = np.abs(a**2 - (value**2).sum(axis=2) - (attention**2 - task.outputs * p.init**2))
         of_flow.update(_attention(task, a), conservation=drift.max(axis=1))
-        of_sgd = {name: np.array([look[name][repeat] for look in looks]) for name in looks[0]}
+        finite = np.array([np.isfinite(each["loss_total"][repeat]) for each in looks])
+        of_sgd = {name: np.array([each[name][repeat] for each in looks]) for name in looks[0]}
+        of_sgd = {name: values[finite] for name, values in of_sgd.items()}
         rates = rates_of(task, table)
         escapes = [theory.escape_step(rate, p.lr, attention) for rate in rates]
-        for source, found in (("sgd", of_sgd), ("flow", of_flow)):
-            run.write("curve", {"step": recorded, "source": source, **found}, repeat)
-            _write_losses(run, repeat, source, recorded, found)
-            _write_escapes(run, repeat, source, task, recorded, found, rates, escapes)
+        run.write("curve", {"step": recorded, "source": "flow", **of_flow}, repeat)
+        for source, steps, found in (
+            ("sgd", recorded[finite], of_sgd),
+            ("flow", recorded, of_flow),
+        ):
+            _write_losses(run, repeat, source, steps, found)
+            _write_escapes(run, repeat, source, task, steps, found, rates, escapes)
         _write_losses(run, repeat, "theory", recorded, staircase(task, table, recorded, *escapes))
 
 
@@ -68,8 +83,7 @@ class _Sgd:
         self, run: Run, task: data.Task, tables: list[np.ndarray], attention: float, p: Sequential
     ) -> None:
         """attention : value of the initial attention weights"""
-        self.run, self.task, self.lr, self.batch = run, task, p.lr, p.batch
-        self.device = run.device
+        self.task, self.lr, self.batch, self.device = task, p.lr, p.batch, run.device
         self.streams = [run.torch_generator(r, "prompts") for r in range(run.repeats)]
         self.answers = [torch.from_numpy(table).to(self.device).flatten() for table in tables]
         self.model = LinearAttention(task, run.repeats, attention, p.init, self.device)
@@ -107,13 +121,9 @@ class _Sgd:
         for stream, position in zip(self.streams, state["streams"], strict=True):
             stream.set_state(position)
 
-    def look(self, step: int) -> dict[str, np.ndarray]:
-        """Losses, attention and the conserved quantity of every replicate, (repeats,) each.
-
-        Errors: `Diverged` when a loss is not finite.
-        """
+    def look(self) -> dict[str, np.ndarray]:
+        """Losses, attention and the conserved quantity of every replicate, (repeats,) each."""
         found = self.model.losses(*self.test, self.task.answers)
-        self.run.check_finite(float(found["loss_total"].sum()), f"the loss at step {step}")
         a = self.model.a.double().cpu().numpy()
         norms = (self.model.value.double() ** 2).sum(dim=2).cpu().numpy()
         drift = np.abs(a**2 - norms - self.conserved).max(axis=1)

@@ -11,7 +11,7 @@ from .transformer import Size, Transformer
 
 
 def tradeoff(run: Run, p: Tradeoff) -> None:
-    """One row per replicate and cell: the best accuracy seen, 1 ends a cell.
+    """One row per replicate and cell: the best accuracy seen, NaN if it diverged; 1 ends a cell.
 
     Cells whose heads pad to the same shape train as one ensemble, on the same prompts. A cell has
     the same shape, weights, facts and prompts wherever it stands, so that a grid done cell by cell
@@ -23,6 +23,7 @@ def tradeoff(run: Run, p: Tradeoff) -> None:
         for m in p.widths:
             size = Size(p.dim, H, p.head_dim, m)
             classes.setdefault(size.padded, []).append(size)
+    cells = len(p.heads) * len(p.widths)
     budget = Budget(p.steps, p.every, threshold=1.0, early=False)
     for repeat in run.replicates():
         for padded, sizes in run.cells(classes.items(), "groups of cells"):
@@ -34,6 +35,11 @@ def tradeoff(run: Run, p: Tradeoff) -> None:
             rates = [p.lr] * len(sizes)
             model = Transformer(facts, sizes, generators, rates, p.batch, stream, padded)
             outcome = train(run, model, budget)
+            for i in outcome.diverged.nonzero()[0]:
+                run.diverged(
+                    repeat, f"the weights at step {outcome.stopped[i]} are not finite",
+                    int(outcome.stopped[i]), f"H = {sizes[i].heads}, m = {sizes[i].width}", cells,
+                )  # fmt: skip
             run.write(
                 "cells",
                 {
@@ -43,7 +49,7 @@ def tradeoff(run: Run, p: Tradeoff) -> None:
                     "mlp_params": [size.mlp for size in sizes],
                     "attn_params_full": [4 * size.attention for size in sizes],
                     "mlp_params_full": [2 * size.mlp for size in sizes],
-                    "accuracy": outcome.best,
+                    "accuracy": outcome.accuracy,
                     "stop_step": outcome.stopped,
                 },
                 repeat,

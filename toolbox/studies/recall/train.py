@@ -24,10 +24,9 @@ def train(run: Run, p: Train) -> None:
     size = Size(p.dim, p.heads, p.head_dim, p.width)
     for repeat in run.replicates():
         drawn = draw_facts(run, task, p.dim, p.facts, p.evaluate, repeat)
-        model = Transformer(
-            drawn, [size], [run.torch_generator(repeat, "weights", p.heads, p.width)], [p.lr],
-            p.batch, run.torch_generator(repeat, "prompts"), size.padded,
-        )  # fmt: skip
+        weights = run.torch_generator(repeat, "weights", p.heads, p.width)
+        prompts = run.torch_generator(repeat, "prompts")
+        model = Transformer(drawn, [size], [weights], [p.lr], p.batch, prompts, size.padded)
         with threads_for(model.largest()):
             for _ in run.steps(p.steps, model):
                 model.step()
