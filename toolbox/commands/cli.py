@@ -259,11 +259,35 @@ def plot(
         plot_study(target, command, figure, pool, changes, show, out)
 
 
+def diff(
+    a: Annotated[
+        str,
+        typer.Argument(
+            help="A run or a pool: its id, the beginning of it, or the folder of a run.",
+            autocompletion=quietly(run_words),
+        ),
+    ],
+    b: Annotated[
+        str, typer.Argument(help="Another run or pool.", autocompletion=quietly(run_words))
+    ],
+    as_json: Json = False,
+    out: Out = OUT,
+) -> None:
+    """Show in what two runs or pools differ: parameters, code, versions, machine and verdicts.
+
+    Example: toolbox diff 3f2a ba40
+    """
+    from toolbox.commands.diff import diff
+
+    diff(a, b, as_json, out)
+
+
 SHARED: dict[str, Callable[..., None]] = {
     "list": list_,
     "plot": plot,
     "verify": verify,
     "runs": runs,
     "show": show,
+    "diff": diff,
     "clean": clean,
 }

@@ -17,7 +17,7 @@ from toolbox.core.studies import registered
 
 def show(run: str, as_json: bool, out: Path) -> None:
     """Print what made a run."""
-    record = _find(run, out).checked()
+    record = find(run, out).checked()
     if record.damage:
         raise ToolboxError(f"{record.path} is damaged: {record.damage}")
     if as_json:
@@ -56,7 +56,11 @@ def again(record: store.RunRecord) -> str:
     return shlex.join(words)
 
 
-def _find(run: str, out: Path) -> store.RunRecord:
+def find(run: str, out: Path) -> store.RunRecord:
+    """The run of an id, of the beginning of one, or of a folder.
+
+    Errors: `UsageError` when there is none, or more than one.
+    """
     folder = Path(run).resolve()
     if run and (folder / "run.json").is_file() and len(folder.parents) > 3:
         records = store.runs(folder.parents[2], folder.parents[1].name, folder.parent.name)

@@ -20,6 +20,7 @@ from toolbox.core import (
     code,
     divergence,
     machine,
+    memory,
     provenance,
     scratch,
     signals,
@@ -110,16 +111,6 @@ def _check_tables(paths: RunPaths, manifest: Mapping[str, Any]) -> None:
             raise TableError(f"{wrong}; make the run again with --again")
 
 
-def _sweep_out(paths: RunPaths) -> None:
-    """Remove what killed attempts at the same run left: with large states that is a lot."""
-    left = paths.command_folder.glob(f".tmp-{paths.id}[-.]*")
-    for path in filter(atomic.is_stale, left):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-
-
 def _compute(request: Request, paths: RunPaths, experiment: Experiment) -> RunRecord:
     threads = machine.set_threads(request.threads)
     manifest: dict[str, Any] = {
@@ -136,7 +127,6 @@ def _compute(request: Request, paths: RunPaths, experiment: Experiment) -> RunRe
         **provenance.begin(sys.argv, threads),
     }
     folder = paths.new_temporary()
-    _sweep_out(paths)
     tables: Path = folder
     try:
         tables = scratch.folder_for(folder, request.scratch)
@@ -187,12 +177,18 @@ def _compute(request: Request, paths: RunPaths, experiment: Experiment) -> RunRe
             _record_failure(paths, finish(Status.FAILED, str(error)))
             raise atomic.refused(folder, error) from error
         _record_failure(paths, finish(Status.FAILED, _with_traceback(error)))
+        if reason := memory.exhausted(error):
+            raise _out_of_memory(request, reason) from None
         # Sockets, processes, files that are read: no fault of the outputs folder.
         raise ToolboxError(
             f"{request.study} {request.command} could not go on: {error}; "
             f"{paths.failure} has the traceback"
         ) from error
     except Exception as error:
+        if reason := memory.exhausted(error):
+            sentence = _out_of_memory(request, reason)
+            _record_failure(paths, finish(Status.FAILED, f"{sentence}\n{traceback.format_exc()}"))
+            raise sentence from None
         _record_failure(paths, finish(Status.FAILED, _with_traceback(error)))
         raise
     finally:
@@ -251,6 +247,17 @@ def record_refusal(request: Request, message: str) -> None:
     begun = provenance.begin(sys.argv, machine.default_threads())
     manifest = {**about, "preset": request.preset, "params": params, **begun}
     _record_failure(paths, {**manifest, "status": Status.FAILED, "message": message})
+
+
+def _out_of_memory(request: Request, reason: str) -> ToolboxError:
+    """One sentence that names what was asked for."""
+    asked = [f"{name}={value}" for name, value in request.params.items()
+             if not request.origins[name].startswith(("default", "preset"))]  # fmt: skip
+    given = f" with {', '.join(asked)}" if asked else ""
+    return ToolboxError(
+        f"{request.study} {request.command}{given} needs more memory than there is here "
+        f"({reason}); lower the sizes, or use a machine with more memory"
+    )
 
 
 def _with_traceback(error: Exception) -> str:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import re
 import secrets
 import shutil
@@ -78,12 +77,14 @@ class RunPaths:
 
         An empty folder is no result.
         """
-        if not os.path.lexists(self.final) or is_empty(self.final):
-            return ""
-        try:
-            manifest.finished(self.final)
-        except manifest.BadManifest as error:
-            return str(error)
+        while (seen := self._inode()) is not None and not is_empty(self.final):
+            try:
+                manifest.finished(self.final)
+            except manifest.BadManifest as error:
+                if self._inode() == seen:
+                    return str(error)
+                continue  # another process was replacing it just now
+            break
         return ""
 
     def publish(self, temporary: Path, replace: bool) -> bool:
@@ -101,12 +102,10 @@ class RunPaths:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
                 if not replace:
-                    seen = self._inode()
-                    wrong = self.damage()
-                    if seen is None or self._inode() != seen:
-                        continue  # another process was replacing it
-                    if wrong:
+                    if wrong := self.damage():
                         raise self.refuse(wrong) from None
+                    if manifest.read(self.final) is None:
+                        continue  # another process is replacing it just now
                     shutil.rmtree(temporary)
                     return False
                 self._set_aside()
@@ -145,7 +144,7 @@ class RunPaths:
     def _inode(self) -> int | None:
         """Which folder has the final name now."""
         try:
-            return self.final.stat().st_ino
+            return self.final.lstat().st_ino
         except FileNotFoundError:
             return None
 
