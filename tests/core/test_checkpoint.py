@@ -231,6 +231,7 @@ def test_a_checkpoint_can_make_nothing_but_numbers_and_our_own_dataclasses(small
             for name, whole in members.items():
                 text = json.dumps({**document, "state": tree}).encode()
                 archive.writestr(name, text if name == "state.json" else whole)
+            archive.comment = checkpoint.seal_of(archive)  # as who means harm would
         with pytest.raises((BadCheckpoint, states.StateMismatch)):
             states.decode(checkpoint.load(path, tmp_path).state)
 
@@ -251,6 +252,7 @@ def test_a_foreign_document_is_refused(small, tmp_path, member, content):
     with zipfile.ZipFile(path, "w") as archive:
         for name, whole in {**members, member: json.dumps(content).encode()}.items():
             archive.writestr(name, whole)
+        archive.comment = checkpoint.seal_of(archive)
     with pytest.raises(BadCheckpoint, match=r"x\.checkpoint"):
         checkpoint.load(path, tmp_path)
 
@@ -259,6 +261,7 @@ def test_the_tables_of_a_checkpoint_stay_inside_the_folder(small, tmp_path):
     path, _ = small
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("tables/../../escaped.csv", "a\n")
+        archive.comment = checkpoint.seal_of(archive)
     folder = tmp_path / "deep" / "er"
     folder.mkdir(parents=True)
     checkpoint.load(path, folder)

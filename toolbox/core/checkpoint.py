@@ -6,6 +6,7 @@ files. There is no pickle, so a checkpoint found on a shared disk cannot run cod
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import shutil
@@ -77,10 +78,17 @@ def save(
         for kind, paths in (("tables", tables), ("files", files)):
             for path in paths:
                 archive.write(path, f"{kind}/{path.name}")
+        archive.comment = seal_of(archive)
+
+
+def seal_of(archive: zipfile.ZipFile) -> bytes:
+    """A checksum over the members' own; it stands at the end of the file."""
+    members = sorted((each.filename, each.file_size, each.CRC) for each in archive.infolist())
+    return hashlib.sha256(json.dumps(members).encode()).hexdigest().encode()
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest inside a checkpoint, whole.
+    """The manifest inside a checkpoint, whole; the members are those that were saved.
 
     Errors: `BadCheckpoint`.
     """
@@ -93,6 +101,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
 def _document(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
+            if archive.comment != seal_of(archive):
+                raise ValueError("it is not what the run saved: its checksum differs")
             manifest = json.loads(archive.read("run.json"))
             if not isinstance(manifest, dict):
                 raise ValueError("its run.json is not a JSON object")

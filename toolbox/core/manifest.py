@@ -164,6 +164,8 @@ def check(document: Any, kind: type[Begun]) -> dict[str, Any]:
     seal = document.get(SEAL)
     try:
         kind.model_validate(document)
+        # File names may hold bytes that are no text; other halves of characters are not shown.
+        json.dumps(document, ensure_ascii=False).encode(errors="surrogateescape")
         if seal is not None and seal != _seal_of(document):
             raise BadManifest(f"{NAME} is not what the run wrote: its checksum differs")
         _check_id(document)

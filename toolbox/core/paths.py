@@ -145,7 +145,7 @@ class RunPaths:
         """Which folder has the final name now."""
         try:
             return self.final.lstat().st_ino
-        except FileNotFoundError:
+        except OSError:  # there is none, or the folder above it says why when it is written to
             return None
 
     def _set_aside(self) -> None:
