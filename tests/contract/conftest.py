@@ -26,7 +26,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.name in NOT_YET:
-            item.add_marker(pytest.mark.xfail(reason=NOT_YET[item.name], strict=True))
+            # How long a step takes depends on the machine; what is marked as diverged does not.
+            timed = "three seconds" in NOT_YET[item.name]
+            item.add_marker(pytest.mark.xfail(reason=NOT_YET[item.name], strict=not timed))
 
 
 @pytest.fixture(scope="session")
