@@ -1,7 +1,7 @@
 """What the contract asks for and a command does not keep yet: a list that is to become empty.
 
-Each entry is expected to fail; one that passes fails the suite, so that it is taken off the list. The
-entries about seconds may pass on a faster machine.
+Each entry is expected to fail; one that passes fails the suite, so that it is taken off the list.
+The entries about seconds may pass on a faster machine.
 """
 
 _HEARD = "test_a_stop_is_heard_at_the_default_size"
