@@ -108,7 +108,9 @@ def clean(
     clean(yes, out)
 
 
-_SPEC, _FILES = "What is drawn (overrides the declared figure)", "Where it goes"
+_SPEC = "What is drawn (overrides the declared figure)"
+_READ = "How a table is read (found out from the table by default)"
+_FILES = "Where it goes"
 
 
 def _part(text: str) -> Any:
@@ -117,7 +119,12 @@ def _part(text: str) -> Any:
 
 def plot(
     target: Annotated[
-        str, typer.Argument(metavar="STUDY|FILE.csv", help="A study, or any tidy CSV.")
+        str,
+        typer.Argument(
+            metavar="STUDY|FILE|RUN",
+            help="A study; a table (text or Parquet, also compressed; - reads standard input); the "
+            "folder of a run; or a figure kept by --save-spec.",
+        ),
     ],
     command: Command = None,
     x: Annotated[str | None, _part("Column on the x axis.")] = None,
@@ -127,7 +134,11 @@ def plot(
     style: Annotated[str | None, _part("Column that gives each curve its dashes.")] = None,
     col: Annotated[str | None, _part("One panel per value, side by side.")] = None,
     row: Annotated[str | None, _part("One panel per value, on top of each other.")] = None,
-    kind: Annotated[str | None, _part("line, scatter, heatmap, bar or step.")] = None,
+    kind: Annotated[str | None, _part("line, scatter, heatmap, bar, step or envelope.")] = None,
+    estimate: Annotated[str | None, _part("Over replicates: mean or median.")] = None,
+    band: Annotated[
+        str | None, _part("Over replicates: ci95, replicates (one thin line each) or none.")
+    ] = None,
     logx: Annotated[
         bool | None, typer.Option("--logx/--linx", help="Logarithmic x.", rich_help_panel=_SPEC)
     ] = None,
@@ -138,6 +149,20 @@ def plot(
     ref_slope: Annotated[list[float] | None, _part("Guide of this slope (repeatable).")] = None,
     ref_y: Annotated[list[float] | None, _part("Horizontal guide (repeatable).")] = None,
     title: Annotated[str | None, _part("Title.")] = None,
+    sep: Annotated[
+        str | None,
+        typer.Option(
+            help="Separator of the columns: one character, or tab, comma, semicolon, space.",
+            rich_help_panel=_READ,
+        ),
+    ] = None,
+    decimal: Annotated[
+        str | None, typer.Option(help="Decimal mark of numbers: . or ,", rich_help_panel=_READ)
+    ] = None,
+    thousands: Annotated[
+        str | None,
+        typer.Option(help="Mark between thousands, as , in 1,000.", rich_help_panel=_READ),
+    ] = None,
     figure: Annotated[
         str | None, typer.Option(help="Only this declared figure.", rich_help_panel=_FILES)
     ] = None,
@@ -150,31 +175,53 @@ def plot(
         ),
     ] = "newest",
     formats: Annotated[
-        str, typer.Option("--format", help="png, svg, pdf, or several.", rich_help_panel=_FILES)
-    ] = "png",
+        str | None,
+        typer.Option(
+            "--format", help="png, svg, pdf, or several. Default: png.", rich_help_panel=_FILES
+        ),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--to",
+            metavar="FILE",
+            help="File of the picture; its suffix gives the format. By default that of a table is "
+            "put beside it, and those of a study under --out.",
+            rich_help_panel=_FILES,
+        ),
+    ] = None,
+    save_spec: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.yaml",
+            help="Keep what is drawn, and how, in a file: toolbox plot FILE.yaml draws it again.",
+            rich_help_panel=_FILES,
+        ),
+    ] = None,
     terminal: Annotated[
         bool, typer.Option("--terminal", help="Draw here, as text.", rich_help_panel=_FILES)
     ] = False,
     out: Out = OUT,
 ) -> None:
-    """Draw the declared figures of a study, or any tidy CSV by flags.
+    """Draw the declared figures of a study, or any tidy table by flags.
 
     Examples: toolbox plot gd anytime --format svg;
     toolbox plot my.csv --x step --y loss --hue optimizer --logy
     """
-    from toolbox.commands.plot import Show, plot_file, plot_study
+    from toolbox.commands.plot import Request, Show, plot
+    from toolbox.commands.reading import Reading
 
     given: dict[str, Any] = {"x": x, "y": y, "value": value, "hue": hue, "style": style}
     given |= {"col": col, "row": row, "kind": kind, "where": where, "title": title}
-    given |= {"logx": logx, "logy": logy}
+    given |= {"logx": logx, "logy": logy, "estimate": estimate, "band": band}
     references = [{"slope": s} for s in ref_slope or []] + [{"y": level} for level in ref_y or []]
     given["references"] = references or None
     changes = {name: part for name, part in given.items() if part is not None}
-    show = Show(tuple(part.strip() for part in formats.split(",")), terminal)
-    if target.endswith(".csv") or Path(target).is_file():
-        plot_file(Path(target), changes, show)
-    else:
-        plot_study(target, command, figure, pool, changes, show, out)
+    asked = tuple(part.strip() for part in formats.split(",")) if formats is not None else None
+    reading = Reading(sep, decimal, thousands)
+    request = Request(target, out, command, figure, pool, reading, changes)
+    plot(request, Show(asked, terminal, to), save_spec)
 
 
 SHARED: dict[str, Callable[..., None]] = {

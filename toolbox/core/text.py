@@ -27,6 +27,11 @@ def shown(text: str, stream: IO[str]) -> str:
         return "".join(_shown(character, encoding) for character in text)
 
 
+def can_show(characters: str, stream: IO[str]) -> bool:
+    """Whether this stream can show each of the characters as it is."""
+    return shown(characters, stream) == characters
+
+
 def _shown(character: str, encoding: str) -> str:
     try:
         character.encode(encoding)
