@@ -26,7 +26,6 @@ environment that runs this script.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import importlib.util
 import multiprocessing
 import os
@@ -55,19 +54,15 @@ def main() -> None:
 
 
 def setting(**changes):
-    from toolbox.studies.icl.plan import Setting
+    from toolbox.studies.icl.cli import Plateau
 
-    small = Setting(
-        d=3, n=16, batch=64, per_task_batch=False, token="interleave", model="gpt", embd=32,
-        layers=2, heads=4, init_std=0.05, optimizer="adam", warmup=0, steps=4000, threshold=0.8,
-        window=100, every=20, until="escape", ncl="exact", precision="float32",
-    )  # fmt: skip
-    return dataclasses.replace(small, **changes)
+    return Plateau(**changes)
 
 
 def members(repeats: int):
     """Those of `icl plateau --tasks 4`."""
-    from toolbox.studies.icl.plan import DEFAULT_TASKS, Member
+    from toolbox.studies.icl.names import DEFAULT_TASKS
+    from toolbox.studies.icl.plan import Member
     from toolbox.studies.icl.plateau import arms
 
     plan = arms(DEFAULT_TASKS, DEFAULT_TASKS, (3e-3,), True)
@@ -122,10 +117,12 @@ def measure(way: str, s, every, steps: list[int]) -> tuple[float, list[int]]:
 
 def flops(s) -> float:
     """Of the matrix products for one sequence, forward and backward; the last layer's shortened."""
-    T, e, n = s.sizes.tokens, s.embd, s.n
+    from toolbox.studies.icl.plan import sizes_of
+
+    T, e, n = sizes_of(s).tokens, s.embd, s.n
     whole = 24 * T * e * e + 4 * T * T * e
     last = 4 * T * e * e + 20 * n * e * e + 4 * n * T * e
-    return 3.0 * ((s.layers - 1) * whole + last + 2 * T * s.sizes.inputs * e + 2 * n * e)
+    return 3.0 * ((s.layers - 1) * whole + last + 2 * T * sizes_of(s).inputs * e + 2 * n * e)
 
 
 def gemm_peak() -> float:
@@ -165,6 +162,8 @@ def module(s):
     from torch import nn
     from torch.nn import functional as F
 
+    from toolbox.studies.icl.plan import sizes_of
+
     class Block(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -185,8 +184,11 @@ def module(s):
     class Network(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.read_in, self.read_out = nn.Linear(s.sizes.inputs, s.embd), nn.Linear(s.embd, 1)
-            self.positions = nn.Parameter(s.init_std * torch.randn(s.sizes.tokens, s.embd))
+            self.read_in, self.read_out = (
+                nn.Linear(sizes_of(s).inputs, s.embd),
+                nn.Linear(s.embd, 1),
+            )
+            self.positions = nn.Parameter(s.init_std * torch.randn(sizes_of(s).tokens, s.embd))
             self.blocks = nn.Sequential(*(Block() for _ in range(s.layers)))
             self.norm = nn.LayerNorm(s.embd)
 
@@ -202,15 +204,20 @@ def gpt2(s):
     from torch import nn
     from transformers import GPT2Config, GPT2Model
 
+    from toolbox.studies.icl.plan import sizes_of
+
     class Network(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             config = GPT2Config(
-                n_positions=s.sizes.tokens, n_embd=s.embd, n_layer=s.layers, n_head=s.heads,
+                n_positions=sizes_of(s).tokens, n_embd=s.embd, n_layer=s.layers, n_head=s.heads,
                 resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, use_cache=False,
                 initializer_range=s.init_std,
             )  # fmt: skip
-            self.read_in, self.read_out = nn.Linear(s.sizes.inputs, s.embd), nn.Linear(s.embd, 1)
+            self.read_in, self.read_out = (
+                nn.Linear(sizes_of(s).inputs, s.embd),
+                nn.Linear(s.embd, 1),
+            )
             self.backbone = GPT2Model(config)
 
         def forward(self, tokens):

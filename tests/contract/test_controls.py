@@ -23,7 +23,7 @@ from .harness import ROOT, Case
 
 WITHOUT = {
     "icl plateau",
-    "icl table", "icl transfer", "icl controls", "icl ncl",
+    "icl table", "icl transfer", "icl controls",
     "recall linear", "recall mlp", "recall curve", "recall scaling",
     "recall tradeoff", "recall sequential", "recall train",
 }  # fmt: skip

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, make_dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, get_type_hints
 
@@ -73,12 +72,10 @@ def command_of(
 ) -> Command:
     """The command that a function of a `cli.py` defines.
 
-    Errors: `TypeError` when its second parameter is not annotated with a frozen dataclass.
+    Errors: `TypeError` when it is no def name(run: Run, p: Parameters) with a frozen dataclass.
     """
     study = function.__module__.split(".")[-2]
     name = function.__name__.rstrip("_").replace("_", "-")
-    if list(inspect.signature(function).parameters) != ["run", "p"]:
-        return _of_signature(study, name, function, after, display, files)
     hints = [kind for key, kind in get_type_hints(function).items() if key != "return"]
     options = getattr(hints[-1], "__dataclass_params__", None) if len(hints) == 2 else None
     if options is None or not options.frozen:
@@ -87,23 +84,3 @@ def command_of(
             "p: Parameters) with a frozen dataclass of its flags"
         )
     return Command(study, name, function, hints[-1], after, display, files)
-
-
-def _of_signature(study, name, function, after, display, files) -> Command:  # type: ignore[no-untyped-def]
-    """Until every study has its dataclasses: the flags from the function's own signature."""
-    signature = inspect.signature(function, eval_str=True)
-    fields = [
-        (key, parameter.annotation, parameter.default)
-        for key, parameter in signature.parameters.items()
-        if key != "run"
-    ]
-    parameters = make_dataclass(name, fields, frozen=True)
-    return Command(
-        study,
-        name,
-        lambda run, p: function(run, **asdict(p)),
-        parameters,
-        after and (lambda folder, p: after(folder, **asdict(p))),
-        display,
-        files,
-    )

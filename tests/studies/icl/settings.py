@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from toolbox.studies.icl.plan import Arm, Member, Setting
+from toolbox.studies.icl.cli import Training
+from toolbox.studies.icl.plan import Arm, Member
 
 
-def setting(**changes: Any) -> Setting:
+def setting(**changes: Any) -> Training:
     values: dict[str, Any] = dict(
-        d=3, n=6, batch=8, per_task_batch=False, token="interleave", model="gpt", embd=16, layers=2,
-        heads=2, init_std=0.1, optimizer="adam", warmup=0, steps=60, threshold=0.8, window=10,
-        every=10, until="escape", ncl="exact", precision="float32",
+        d=3, n=6, batch=8, embd=16, layers=2, heads=2, init_std=0.1, steps=60, window=10, every=10
     )  # fmt: skip
-    return Setting(**{**values, **changes})
+    return Training(**{**values, **changes})
 
 
 def member(*tasks: str, lr: float = 3e-3, repeat: int = 0, kind: str = "together") -> Member:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from toolbox.studies.icl import ensemble, model, no_context
 from toolbox.studies.icl.ensemble import Ensemble
 from toolbox.studies.icl.escape import NEVER
-from toolbox.studies.icl.plan import Arm, Member
+from toolbox.studies.icl.plan import Arm, Member, sizes_of
 from toolbox.studies.icl.prompts import Prompts, stream, tokens_of
 
 from .settings import member, setting
@@ -58,8 +58,8 @@ def test_a_member_is_the_same_model_trained_alone_by_torch(index, optimizer):
     one = MEMBERS[index]
     prompts = Prompts(s, one, 0)
     block = prompts.block(20)
-    fresh = model.init("gpt", s.sizes, s.init_std, stream(0, 0, "init"))
-    plain = Plain({name: value.double() for name, value in fresh.items()}, s.sizes)
+    fresh = model.init("gpt", sizes_of(s), s.init_std, stream(0, 0, "init"))
+    plain = Plain({name: value.double() for name, value in fresh.items()}, sizes_of(s))
     kind = torch.optim.Adam if optimizer == "adam" else torch.optim.SGD
     adam = kind(plain.parameters(), lr=one.arm.lr)
     for t in range(20):
@@ -117,8 +117,8 @@ def test_a_saved_ensemble_goes_on_byte_for_byte(blocks):
 
 
 def test_copies_of_a_task_take_the_steps_of_the_task_alone():
-    """The loss of k copies is k times the loss of one: Adam does not see the factor, so that the
-    control has the law of the single task."""
+    """The loss of k copies is k times the loss of one, and Adam does not see the factor: copies
+    change nothing but the prompts that are drawn. An identity, therefore no claim."""
     s = setting(steps=20, until="steps", every=1)
     alone = Member(Arm("parity2", "alone", ("parity2",), 3e-3, ("parity2",)), 0)
     copies = Member(Arm("parity2", "duplicates", ("parity2",) * 4, 3e-3, ("parity2",)), 0)

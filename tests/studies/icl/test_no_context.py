@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ParameterError
 from toolbox.studies.icl import no_context, tasks
+from toolbox.studies.icl.names import is_boolean, task_names
 
 
 def stream(seed=0):
@@ -16,7 +17,7 @@ def stream(seed=0):
 
 
 DEFINED = [
-    (name, d) for name in tasks.names() for d in (1, 3, 4, 10) if d >= tasks.SMALLEST_D.get(name, 1)
+    (name, d) for name in task_names() for d in (1, 3, 4, 10) if d >= tasks.SMALLEST_D.get(name, 1)
 ]
 
 
@@ -24,7 +25,7 @@ DEFINED = [
 def test_the_exact_optimum_is_that_of_monte_carlo_within_its_error(name, d):
     exact = no_context.optimum(name, d, 4)
     # An entropy needs many functions for its bias to be small, a variance many inputs.
-    xs, fs = (1000, 300) if tasks.is_boolean(name) else (20_000, 20)
+    xs, fs = (1000, 300) if is_boolean(name) else (20_000, 20)
     drawn = no_context.monte_carlo(name, d, 4, 2000 if "network" in name else xs, fs, stream(d))
     assert exact.standard_error == 0
     assert 0 < drawn.standard_error < 0.05 * exact.value
@@ -84,12 +85,12 @@ def test_the_logistic_optimum_grows_to_that_of_a_fair_step():
 
 def test_no_sign_is_more_uncertain_than_a_fair_coin_and_no_optimum_is_zero():
     for d in (3, 4, 10, 40):
-        for name in tasks.names():
+        for name in task_names():
             if d < tasks.SMALLEST_D.get(name, 1):
                 continue
             value = no_context.optimum(name, d, 4).value
             assert value > 0
-            assert not tasks.is_boolean(name) or value <= math.log(2) + 1e-12
+            assert not is_boolean(name) or value <= math.log(2) + 1e-12
 
 
 def test_the_optimum_of_a_retrieval_at_hand_is_that_of_its_tables():
@@ -123,7 +124,7 @@ def test_a_no_context_task_is_divided_by_the_optimum_of_its_task_or_what_the_cod
     def both(name):
         return [no_context.optimum(name, 10, 4, c).value for c in ("exact", "repo")]
 
-    for name in tasks.names():
+    for name in task_names():
         assert both(name + "/no-context")[0] == both(name)[0]
     assert both("linear/no-context") == [10, 1]
     assert both("quadratic/no-context") == [12, 12]
@@ -139,9 +140,9 @@ def test_the_official_constants_are_given_where_the_code_has_them_and_refused_el
     assert repo("disjunction", 20) == 0.13822
     assert (repo("linear", 7), repo("sparse-linear", 7), repo("quadratic", 7)) == (7, 3, 9)
     assert (repo("gaussian-retrieval", 7), repo("boolean-retrieval", 7)) == (9, 1)
-    with pytest.raises(UsageError, match=r"--ncl repo.*parity2 at --d 5.*--d 10 or 15 or 20"):
+    with pytest.raises(ParameterError, match=r"ncl='repo'.*parity2 at d 5; give d 10 or 15 or 20"):
         repo("parity2", 5)
-    with pytest.raises(UsageError, match=r"--ncl repo.*parity at --d 15; give --d 10, or --ncl"):
+    with pytest.raises(ParameterError, match=r"ncl='repo'.*parity at d 15; give d 10, or ncl"):
         repo("parity", 15)
 
 
@@ -220,7 +221,7 @@ def test_the_plateau_of_numbers_in_a_mix_is_that_of_the_best_fit_to_all():
 
 
 def test_alone_or_among_tasks_of_the_same_guess_a_plateau_stands_at_one():
-    for name in tasks.names():
+    for name in task_names():
         if not name.endswith("-retrieval"):
             assert no_context.plateaus([name], 5, 4) == pytest.approx((1.0,))
     assert no_context.plateaus(["linear", "quadratic", "sine"], 5, 4) == pytest.approx((1, 1, 1))

@@ -15,18 +15,23 @@ import pandas as pd
 import pytest
 
 from toolbox.studies.icl import trainer
-from toolbox.studies.icl.controls import KINDS
 from toolbox.studies.icl.controls import arms as control_arms
 from toolbox.studies.icl.metrics import (
     Ratio,
+    all_relabelled,
     by_size,
     coin_delay,
-    duplicates_over_alone,
+    first_has_a_plateau,
+    gain_of_all,
     ratio,
+    several_rates,
+    smallest_gain,
+    target_has_a_plateau,
     transfer_gain,
     transfer_total,
 )
-from toolbox.studies.icl.plan import DEFAULT_TASKS, check_tasks, chosen
+from toolbox.studies.icl.names import DEFAULT_TASKS, KINDS
+from toolbox.studies.icl.plan import check_tasks, chosen, member_tokens
 from toolbox.studies.icl.plateau import arms, compare, own_best, ratio_text
 from toolbox.studies.icl.results import median_text
 from toolbox.studies.icl.table import mixes
@@ -39,10 +44,11 @@ TINY = (
 )  # fmt: skip
 
 
-def row(arm, lr=0.1, step=None, ran=1000, task="parity2"):
+def row(arm, lr=0.1, step=None, ran=1000, task="parity2", diverged=False):
     return {
         "arm": arm, "lr": lr, "task": task, "escape_step": pd.NA if step is None else step,
-        "censored": step is None, "steps_run": ran, "watched": True,
+        "censored": step is None, "diverged": diverged, "steps_run": ran, "watched": True,
+        "plateau": True,
     }  # fmt: skip
 
 
@@ -98,11 +104,13 @@ def test_a_mean_over_mixes_with_a_censored_one_is_no_number():
 
 @pytest.mark.parametrize("kind", ["Int64", "object"])
 def test_what_a_transfer_costs_counts_the_steps_of_its_source(kind):
-    table = frame(row("source", step=299), row("scratch", step=799), row("checkpoint", step=99))
+    # The source is trained to the end of its block of steps.
+    source = row("source", step=291, ran=300)
+    table = frame(source, row("scratch", step=799), row("checkpoint", step=99))
     table["escape_step"] = table["escape_step"].astype(kind)
     assert transfer_gain({"escape": table}) == 8.0
     assert transfer_total({"escape": table}) == 2.0
-    late = frame(row("source", step=299), row("scratch"), row("checkpoint", step=99))
+    late = frame(source, row("scratch"), row("checkpoint", step=99))
     late["escape_step"] = late["escape_step"].astype(kind)
     assert transfer_gain({"escape": late}) == 10.0  # a lower bound
     assert math.isnan(transfer_total({"escape": late}))
@@ -125,15 +133,33 @@ def test_a_control_that_is_censored_delays_at_least_so_much_and_never_at_most(ki
     assert math.isnan(coin_delay(at(alone=99)))
 
 
-def test_an_upper_bound_on_the_control_counts_only_where_it_decides_against_it():
-    def at(value, bound):
-        one = {"main": [True], "first": [True], "duplicates_over_alone": [value]}
-        return duplicates_over_alone({"ratio": pd.DataFrame({**one, "duplicates_bound": [bound]})})
+def test_what_needs_a_plateau_does_not_apply_without_one():
+    quick, slow = row("alone", step=99), row("alone", step=499, task="parity")
+    both = {**quick, "plateau": False}, {**slow, "plateau": True}
+    named = pd.DataFrame({"task": ["parity2", "parity"], "lr": 0.1, "main": True})
+    for first, said in ((True, "parity2 has no plateau when trained alone"), (False, "")):
+        tables = {"escape": frame(*both), "ratio": named.assign(first=[first, not first])}
+        assert first_has_a_plateau(tables).partition(":")[0] == said
+    assert several_rates(tables) == "one learning rate was tried"
+    mixed = frame(*both, row("together", step=249), row("together", step=249, task="parity"))
+    # parity2 gains nothing, having no plateau to lose.
+    assert smallest_gain({"escape": mixed, "ratio": named.assign(first=False)}) == 2.0
+    target = {**row("scratch", step=499), "plateau": True}
+    assert target_has_a_plateau({"escape": frame({**quick, "plateau": False})})
+    assert not target_has_a_plateau({"escape": frame({**quick, "plateau": False}, target)})
 
-    assert at(0.3, "at most") == 0.3
-    assert math.isnan(at(0.9, "at most"))
-    assert at(0.9, "exact") == 0.9
-    assert at(1.7, "at least") == 1.7
+
+def test_a_diverged_training_bounds_nothing():
+    lost, sound = frame(row("a", ran=5, diverged=True)), frame(row("b", step=99))
+    assert ratio(lost, sound).bound == ratio(sound, lost).bound == "none"
+    # It had left its plateau before.
+    assert ratio(frame(row("a", step=399, diverged=True)), sound) == Ratio(4.0, "exact")
+
+
+def test_the_control_of_the_table_turns_the_sizes_round():
+    table = frame(*(row("mix", step=step) for step in (399, 199, 99))).assign(k=[1, 2, 3])
+    assert gain_of_all({"escape": table}) == 4.0
+    assert gain_of_all(all_relabelled({"escape": table})) == 0.25
 
 
 def test_each_watched_task_is_trained_alone_and_copies_fill_the_whole_mix():
@@ -221,7 +247,7 @@ def test_every_backbone_trains_and_differs(cli, tmp_path, model):
 
 def test_a_process_for_each_core_gives_the_bytes_of_one_alone(cli, tmp_path, monkeypatch):
     flags = (*TINY, "--batch", "128", "--repeats", "2", "--steps", "20", "--no-duplicates")
-    assert setting(n=4, batch=128).member_tokens > trainer.ENSEMBLE_TOKENS
+    assert member_tokens(setting(n=4, batch=128)) > trainer.ENSEMBLE_TOKENS
     for threads in ("1", "2"):
         monkeypatch.setattr(trainer, "PROCESS_SECONDS", 0.0)
         out = tmp_path / threads

@@ -7,10 +7,11 @@ from collections import Counter
 import pytest
 import torch
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ParameterError
 from toolbox.studies.icl import tasks
+from toolbox.studies.icl.names import CONTROLS, is_boolean, task_names
 
-PLAIN = [name for name in tasks.names() if not name.endswith("-retrieval")]
+PLAIN = [name for name in task_names() if not name.endswith("-retrieval")]
 PARITIES = ("parity2", "parity3", "parity")
 
 
@@ -20,7 +21,7 @@ def stream(seed=0):
 
 def drawn(name, d=5, n=7, prompts=40, seed=0):
     generator = stream(seed)
-    x = tasks.inputs(tasks.is_boolean(name), (prompts, n, d), generator)
+    x = tasks.inputs(is_boolean(name), (prompts, n, d), generator)
     return x, tasks.functions(name, d, n, prompts, generator)
 
 
@@ -55,7 +56,7 @@ def naive(name, x, f):
     }[name]
 
 
-@pytest.mark.parametrize("name", [n for n in PLAIN if n not in tasks.CONTROLS])
+@pytest.mark.parametrize("name", [n for n in PLAIN if n not in CONTROLS])
 def test_every_label_is_the_one_of_the_definition_in_words(name):
     x, f = drawn(name)
     y = tasks.evaluate(name, x, f)
@@ -89,7 +90,7 @@ def test_coins_do_not_depend_on_the_input():
     assert abs((y[:, 1:] * y[:, :-1]).mean()) < 4 / math.sqrt(95_000)
 
 
-@pytest.mark.parametrize("name", [n for n in PLAIN if n not in tasks.CONTROLS])
+@pytest.mark.parametrize("name", [n for n in PLAIN if n not in CONTROLS])
 def test_permuting_the_examples_of_a_prompt_permutes_their_labels(name):
     # With x independent and identically distributed, the examples are exchangeable given f.
     x, f = drawn(name)
@@ -157,7 +158,7 @@ def test_the_variance_of_weights_is_that_of_the_definition():
     assert (where.shape[1], leaves.shape[1]) == (15, 16)
 
 
-@pytest.mark.parametrize("name", [n for n in tasks.names() if tasks.is_boolean(n)])
+@pytest.mark.parametrize("name", [n for n in task_names() if is_boolean(n)])
 @pytest.mark.parametrize("d", [4, 7])
 def test_the_balance_of_labels_is_the_mean_chance_of_plus_one(name, d):
     x, y = tasks.make(name, d, 2, stream()).draw(stream(1), 20_000)
@@ -248,7 +249,7 @@ def test_without_context_y_is_a_function_of_x_and_the_best_one(name):
         assert agreement.mean() > -4 * agreement.std() / math.sqrt(len(agreement))
 
 
-@pytest.mark.parametrize("name", tasks.names())
+@pytest.mark.parametrize("name", task_names())
 def test_a_task_is_drawn_the_same_from_the_same_stream_and_differently_from_another(name):
     task = tasks.make(name, 4, 5, stream())
     (x, y), (x2, y2), (x3, _) = (task.draw(stream(s), 6) for s in (1, 1, 2))
@@ -259,20 +260,19 @@ def test_a_task_is_drawn_the_same_from_the_same_stream_and_differently_from_anot
 
 
 @pytest.mark.parametrize(
-    ("name", "d", "n", "words"),
+    ("name", "d", "words"),
     [
-        ("parity3", 3, 8, ("--tasks parity3", "--d 3", "--d 4")),
-        ("parity2", 2, 8, ("--tasks parity2", "--d 2", "--d 3")),
-        ("parity2/no-context", 1, 8, ("--tasks parity2/no-context", "--d 1")),
-        ("sparse-linear", 2, 8, ("--tasks sparse-linear", "--d 2", "--d 3")),
-        ("boolean-retrieval", 2, 8, ("--tasks boolean-retrieval", "--d 2", "--d 3")),
-        ("cubic", 5, 8, ("--tasks cubic", "linear", "parity2")),
-        ("linear", 5, 1, ("--n 1", "--n 2")),
+        ("parity3", 3, ("tasks='parity3'", "with d 3", "give d 4")),
+        ("parity2", 2, ("tasks='parity2'", "with d 2", "give d 3")),
+        ("parity2/no-context", 1, ("tasks='parity2/no-context'", "with d 1")),
+        ("sparse-linear", 2, ("tasks='sparse-linear'", "with d 2", "give d 3")),
+        ("boolean-retrieval", 2, ("tasks='boolean-retrieval'", "with d 2", "give d 3")),
+        ("cubic", 5, ("tasks='cubic'", "linear", "parity2")),
     ],
 )
-def test_what_does_not_exist_is_refused_in_one_sentence(name, d, n, words):
-    with pytest.raises(UsageError) as refusal:
-        tasks.make(name, d, n, stream())
+def test_what_does_not_exist_is_refused_in_one_sentence(name, d, words):
+    with pytest.raises(ParameterError) as refusal:
+        tasks.make(name, d, 8, stream())
     assert all(word in str(refusal.value) for word in words)
     assert "\n" not in str(refusal.value)
 

@@ -1,5 +1,6 @@
 """The rules of the experiments: censoring, fits, and what a command line says and refuses."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -51,13 +52,17 @@ def test_the_drawn_theory_has_the_power_of_the_information_exponent(text, power)
 
 
 def test_exponents_are_of_the_links_that_the_claim_is_about():
-    fit = pd.DataFrame(
-        [("h2+h4", 1.2, 0), ("h4", 2.5, 0), ("h3", 1.9, 0), ("h2", 9.0, 0), ("h6", 7.0, 1)],
-        columns=["link", "exponent", "censored"],
-    ).assign(target="dir")
-    assert metrics.second_order_exponent({"fit": fit}) == pytest.approx(1.2)
-    assert metrics.higher_order_exponent({"fit": fit}) == pytest.approx(2.2)
-    assert metrics.exponent_gap({"fit": fit}) == pytest.approx(1.0)
+    powers = {"h2+h4": 1.2, "h4": 2.5, "h3": 1.9, "h6": 7.0, "h2": 9.0}
+    samples = pd.DataFrame(
+        [(link, d, 5.0 * d**power) for link, power in powers.items() for d in (8, 16, 32)],
+        columns=["link", "d", "samples_dir"],
+    )
+    # One that did not arrive leaves its link out: what is missing would be the largest.
+    samples.loc[(samples["link"] == "h6") & (samples["d"] == 32), "samples_dir"] = math.nan
+    tables = {"samples": samples}
+    assert metrics.second_order_exponent(tables) == pytest.approx(1.2)
+    assert metrics.higher_order_exponent(tables) == pytest.approx(2.2)
+    assert metrics.exponent_gap(tables) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
 
 from . import results
-from .plan import Arm, Member, Setting, check_tasks
+from .cli import Controls
+from .names import KINDS
+from .plan import Arm, Member, check, check_tasks
 from .trainer import train
-
-KINDS = ("alone", "duplicates", "no-context", "coin", "retrieval", "real")
 
 
 def arms(target: str, helpers: Sequence[str], kinds: Sequence[str], lr: float) -> list[Arm]:
@@ -31,25 +31,21 @@ def arms(target: str, helpers: Sequence[str], kinds: Sequence[str], lr: float) -
     return found
 
 
-def controls(
-    run: Run, *, target: str, helpers: Sequence[str], kinds: Sequence[str], lr: float,
-    setting: Setting,
-) -> None:  # fmt: skip
+def controls(run: Run, p: Controls) -> None:
     """Tables curve and escape, the arm being the kind of helper."""
-    for kind in kinds:
+    for kind in p.kinds:
         if kind not in KINDS:
-            raise UsageError(f"--kinds {kind}: there is no such control; use {', '.join(KINDS)}")
-    setting.check(run)
-    check_tasks([target], setting, "--target")
-    check_tasks(helpers, setting, "--helpers")
-    if target in helpers:
-        raise UsageError(
-            f"--helpers {target}: is the target; the kind of control `duplicates` is that"
+            raise ParameterError("kinds", kind, "there is no such kind", f"use {', '.join(KINDS)}")
+    check(run, p)
+    check_tasks([p.target], p, "target")
+    check_tasks(p.helpers, p, "helpers")
+    if p.target in p.helpers:
+        raise ParameterError(
+            "helpers", p.target, "is the target", "the kind `duplicates` stands for that"
         )
-    plan = arms(target, helpers, kinds, lr)
+    plan = arms(p.target, p.helpers, p.kinds, p.lr)
     for arm in plan:
-        check_tasks(arm.tasks, setting, "--helpers")
+        check_tasks(arm.tasks, p, "helpers")
     members = [Member(arm, repeat) for arm in plan for repeat in range(run.repeats)]
-    outcomes = train(run, setting, members)
-    results.write(run, members, outcomes, setting.token)
-    results.end_if_diverged(members, outcomes)
+    outcomes = train(run, p, members)
+    results.write(run, members, outcomes, p)

@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from . import by_hand, model
+from .cli import Training
 from .escape import NEVER, Track
-from .plan import Member, Setting
+from .plan import Member, read_at, sizes_of
 from .prompts import Prompts, stream, tokens_of
 
 BLOCK = 20
@@ -36,13 +37,14 @@ class Ensemble:
 
     def __init__(
         self,
-        setting: Setting,
+        setting: Training,
         members: Sequence[Member],
         seed: int,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.setting, self.members = setting, list(members)
+        self.sizes, self.read = sizes_of(setting), read_at(setting)
         self.device, self.dtype = device, dtype
         self.prompts = [Prompts(setting, member, seed) for member in members]
         self.tracks = [_track(setting, each) for each in self.prompts]
@@ -128,21 +130,21 @@ class Ensemble:
     def graphless(self) -> bool:
         """Whether gradients are those of `by_hand`, else of torch."""
         s = self.setting
-        return s.model == "gpt" and self.device == "cpu" and s.sizes.tokens <= BY_HAND_TOKENS
+        return s.model == "gpt" and self.device == "cpu" and self.sizes.tokens <= BY_HAND_TOKENS
 
     def predictions(self, tokens: Tensor) -> tuple[Tensor, Callable[[Tensor], None]]:
         """What the members predict, (E, B, n), and a function that takes the gradient of that and
         leaves the parameters' in `grad`; tokens : (E, B, T, inputs)."""
         s = self.setting
         if self.graphless:
-            return by_hand.forward(self.views[0], self.views[-1], tokens, s.sizes, s.read)
+            return by_hand.forward(self.views[0], self.views[-1], tokens, self.sizes, self.read)
         cast = (
             torch.autocast(self.device.partition(":")[0], torch.bfloat16)
             if s.precision == "bfloat16"
             else contextlib.nullcontext()
         )
         with cast:
-            out = model.forward(s.model, self.parameters, tokens, s.sizes, s.read)
+            out = model.forward(s.model, self.parameters, tokens, self.sizes, self.read)
         out = out.to(self.dtype)
         self.grad.zero_()
         return out.detach(), out.backward
@@ -283,12 +285,12 @@ def slopes(y: Tensor, out: Tensor, logistic: Tensor) -> Tensor:
     return torch.where(logistic, -y * torch.sigmoid(-y * out), 2 * (out - y))
 
 
-def _fresh(setting: Setting, member: Member, seed: int) -> dict[str, Tensor]:
+def _fresh(setting: Training, member: Member, seed: int) -> dict[str, Tensor]:
     """The initial parameters; all arms of a replicate start from the same."""
     generator = stream(seed, member.repeat, "init")
-    return model.init(setting.model, setting.sizes, setting.init_std, generator)
+    return model.init(setting.model, sizes_of(setting), setting.init_std, generator)
 
 
-def _track(setting: Setting, prompts: Prompts) -> Track:
+def _track(setting: Training, prompts: Prompts) -> Track:
     finish = np.array([0.2 if name == "quadratic" else 0.1 for name in prompts.arm.slots])
     return Track(setting.window, setting.threshold, setting.every, prompts.boolean.numpy(), finish)

@@ -13,17 +13,13 @@ if TYPE_CHECKING:
 Tables = Mapping[str, "pd.DataFrame"]
 
 
-SLOW = 0.8
-"""A control leaves its plateau no earlier than the task alone from this ratio on."""
-
-
 @dataclass(frozen=True)
 class Ratio:
     """Steps of one training over those of another, with what is known of it."""
 
     value: float
     bound: str
-    """exact; 'at least' or 'at most' where one is censored; none where both are."""
+    """exact; 'at least' or 'at most' where one is censored; none where both are or one diverged."""
 
 
 def ratio(above: pd.DataFrame, below: pd.DataFrame) -> Ratio:
@@ -34,7 +30,8 @@ def ratio(above: pd.DataFrame, below: pd.DataFrame) -> Ratio:
     if len(above) != 1 or len(below) != 1:
         return Ratio(math.nan, "none")
     up, down = above.iloc[0], below.iloc[0]
-    if up["censored"] and down["censored"]:
+    lost = any(each["censored"] and each["diverged"] for each in (up, down))
+    if lost or (up["censored"] and down["censored"]):
         return Ratio(math.nan, "none")
     a, b = (r["steps_run"] if r["censored"] else r["escape_step"] + 1 for r in (up, down))
     bound = "at least" if up["censored"] else "at most" if down["censored"] else "exact"
@@ -45,10 +42,26 @@ def _one(values: pd.Series) -> float:
     return float(values.iloc[0]) if len(values) == 1 else math.nan
 
 
-def _main(tables: Tables) -> pd.DataFrame:
-    """The ratio of the first watched task at the learning rate `--lr`."""
-    rows = tables["ratio"]
-    return rows[rows["main"] & rows["first"]]
+# --------------------------------------------------------------------- one task among others
+
+
+def _first(tables: Tables) -> pd.DataFrame:
+    """The rows of the first watched task."""
+    named, rows = tables["ratio"], tables["escape"]
+    first: str = named["task"][named["first"]].iloc[0]
+    return rows[rows["task"] == first]
+
+
+def _at_main(tables: Tables, rows: pd.DataFrame) -> pd.DataFrame:
+    """Those trained at the learning rate `--lr`."""
+    named = tables["ratio"]
+    main: float = named["lr"][named["main"]].iloc[0]
+    return rows[rows["lr"] == main]
+
+
+def _over(rows: pd.DataFrame, above: str, below: str) -> Ratio:
+    """Steps of one task in the arm `above` over those in the arm `below`."""
+    return ratio(rows[rows["arm"] == above], rows[rows["arm"] == below])
 
 
 def gain(tables: Tables) -> float:
@@ -56,46 +69,70 @@ def gain(tables: Tables) -> float:
 
     With the single run censored it is a lower bound, from the steps that it ran.
     """
-    return _one(_main(tables)["ratio"])
+    return _over(_at_main(tables, _first(tables)), "alone", "together").value
 
 
 def smallest_gain(tables: Tables) -> float:
-    """The smallest such ratio over the watched tasks, at `--lr`."""
-    rows = tables["ratio"]
-    rows = rows[rows["main"]]
-    return math.nan if rows["ratio"].isna().any() else float(rows["ratio"].min())
-
-
-def duplicates_over_alone(tables: Tables) -> float:
-    """Steps to the escape among copies of itself over alone.
-
-    With the single run censored it is an upper bound: NaN unless it is below `SLOW`, the edge of
-    the pass region, where it decides as the number itself would.
-    """
-    row = _main(tables)
-    value = _one(row["duplicates_over_alone"])
-    flatters = (row["duplicates_bound"] == "at most").any() and value > SLOW
-    return math.nan if flatters else value
+    """The smallest such ratio over the watched tasks that have a plateau alone, at `--lr`."""
+    rows = _at_main(tables, tables["escape"])
+    found = [
+        _over(own, "alone", "together").value
+        for _, own in rows[rows["watched"]].groupby("task")
+        if own["plateau"][own["arm"] == "alone"].any()
+    ]
+    return min(found) if found and not any(map(math.isnan, found)) else math.nan
 
 
 def duplicates_over_together(tables: Tables) -> float:
     """Steps to the escape among copies of itself over among other tasks."""
-    return _one(_main(tables)["duplicates_over_together"])
+    return _over(_at_main(tables, _first(tables)), "duplicates", "together").value
 
 
 def gain_at_own_best(tables: Tables) -> float:
     """Alone over together, either side at the learning rate of the sweep that is best for it."""
-    rows = tables["best"]
-    return _one(rows[rows["first"] & (rows["rates"] > 1)]["ratio"])
+    rows = _first(tables)
+    if rows["lr"].nunique() < 2:
+        return math.nan
+    return ratio(best_of(rows, "alone"), best_of(rows, "together")).value
+
+
+def best_of(rows: pd.DataFrame, arm: str) -> pd.DataFrame:
+    """The row of an arm at the learning rate at which it escapes first.
+
+    A censored run is later than any that escaped; among censored ones it is the shortest.
+    """
+    own = rows[rows["arm"] == arm]
+    late = own["steps_run"].where(own["censored"], own["escape_step"]).astype(float)
+    return own.loc[[(late + own["censored"] * 1e12).idxmin()]] if len(own) else own
 
 
 def gain_at_smallest_rate(tables: Tables) -> float:
     """Alone over together at the smallest learning rate of a sweep."""
-    rows = tables["ratio"]
-    rows = rows[rows["first"]]
+    rows = _first(tables)
     if rows["lr"].nunique() < 2:
         return math.nan
-    return _one(rows[rows["lr"] == rows["lr"].min()]["ratio"])
+    return _over(rows[rows["lr"] == rows["lr"].min()], "alone", "together").value
+
+
+def first_has_a_plateau(tables: Tables) -> str:
+    """Whether the claims on the first watched task of `plateau` apply."""
+    return _needs_a_plateau(_at_main(tables, _first(tables)), "alone")
+
+
+def several_rates(tables: Tables) -> str:
+    """Whether the claims on a sweep of learning rates apply."""
+    if tables["escape"]["lr"].nunique() < 2:
+        return "one learning rate was tried"
+    return first_has_a_plateau(tables)
+
+
+def _needs_a_plateau(rows: pd.DataFrame, arm: str) -> str:
+    """Nothing can shorten a plateau that is not there; rows : those of one task, or of several."""
+    single = rows[rows["arm"] == arm]
+    if single["plateau"].any():
+        return ""
+    named = " and ".join(single["task"].unique()) or "the task"
+    return f"{named} has no plateau when trained alone: it is left within two windows"
 
 
 # ----------------------------------------------------------------- mixes, transfer and controls
@@ -111,9 +148,6 @@ def _arms(tables: Tables, above: str, below: str, unknown: str) -> float:
     rows = tables["escape"]
     rows = rows[rows["watched"]]
     return _known(ratio(rows[rows["arm"] == above], rows[rows["arm"] == below]), unknown)
-
-
-_TRANSFER = ("scratch", "source", "checkpoint")
 
 
 def _steps(rows: pd.DataFrame) -> pd.Series:
@@ -146,17 +180,40 @@ def smallest_fall(tables: Tables) -> float:
     return float(falls.min()) if len(falls) and not any(map(math.isnan, falls)) else math.nan
 
 
+def all_relabelled(tables: Tables) -> dict[str, pd.DataFrame]:
+    """The control of `table`: the mix of all takes the label of the single tasks, and so on."""
+    rows = tables["escape"]
+    return {**tables, "escape": rows.assign(k=rows["k"].max() + 1 - rows["k"])}
+
+
+def single_has_a_plateau(tables: Tables) -> str:
+    """Whether the claims of `table` apply: the first task needs a plateau alone."""
+    rows = tables["escape"]
+    rows = rows[rows["k"] == 1].iloc[:1]
+    return _needs_a_plateau(rows.assign(arm="single"), "single")
+
+
+def target_has_a_plateau(tables: Tables) -> str:
+    """Whether the claims of `transfer` and `controls` apply."""
+    rows = tables["escape"]
+    return _needs_a_plateau(rows, "scratch" if "scratch" in set(rows["arm"]) else "alone")
+
+
 def transfer_gain(tables: Tables) -> float:
     """Steps from scratch over steps from the checkpoint; a lower bound if scratch is censored."""
     return _arms(tables, "scratch", "checkpoint", "none")
 
 
 def transfer_total(tables: Tables) -> float:
-    """Steps from scratch over those of source and target together."""
+    """Steps from scratch over those that the source was trained for and the target needed then.
+
+    The source is trained to the end of the block of steps in which it escapes, and the checkpoint
+    is taken there.
+    """
     rows = tables["escape"]
-    each = _steps(rows)
-    scratch, source, after = (_one(each[rows["arm"] == arm]) for arm in _TRANSFER)
-    return scratch / (source + after)
+    steps = _steps(rows)
+    scratch, after = (_one(steps[rows["arm"] == arm]) for arm in ("scratch", "checkpoint"))
+    return scratch / (_one(rows["steps_run"][rows["arm"] == "source"]) + after)
 
 
 def real_gain(tables: Tables) -> float:
@@ -179,21 +236,18 @@ def coin_delay(tables: Tables) -> float:
     return _arms(tables, "coin", "alone", "at most")
 
 
-def duplicates_delay(tables: Tables) -> float:
-    """Among copies of itself over alone."""
-    return _arms(tables, "duplicates", "alone", "at most")
-
-
 # --------------------------------------------------------------------- optima without context
 
 
 def worst_deviation(tables: Tables) -> float:
     """The largest distance of Monte Carlo from the exact optimum, in standard errors."""
-    return float(tables["ncl"]["deviation"].abs().max())
+    rows = tables["ncl"]
+    rows = rows[rows["standard_error"] > 0]
+    return float(((rows["monte_carlo"] - rows["exact"]).abs() / rows["standard_error"]).max())
 
 
 def worst_constant(tables: Tables) -> float:
     """The largest relative error of a boolean constant of the official code."""
     rows = tables["ncl"]
-    errors = (rows["repo_over_exact"] - 1).abs()[rows["boolean"]].dropna()
+    errors = (rows["repo"] / rows["exact"] - 1).abs()[rows["boolean"]].dropna()
     return float(errors.max()) if len(errors) else math.nan

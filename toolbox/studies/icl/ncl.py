@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
+from toolbox.core import memory
 from toolbox.core.compute import one_thread
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
 
 from . import no_context, tasks
+from .cli import Ncl
+from .names import CONTROLS, base, is_boolean, task_names
 
 LENGTH = 2
 """Examples of a prompt; no optimum depends on it."""
@@ -18,53 +23,62 @@ LENGTH = 2
 def rows_of(names: Sequence[str], dims: Sequence[int]) -> list[tuple[str, int]]:
     """(task, d) for `all` tasks where they exist, or for the named ones.
 
-    Errors: `UsageError` for a named task that does not exist at one of the d.
+    Errors: `ParameterError` for a named task that does not exist at one of the d.
     """
     if tuple(names) == ("all",):
-        return [(name, d) for d in dims for name in tasks.names() if d >= _smallest(name)]
+        return [(name, d) for d in dims for name in task_names() if d >= _smallest(name)]
     for d in dims:
         for name in names:
-            tasks.check(name, d, LENGTH)
+            tasks.check(name, d)
     return [(name, d) for d in dims for name in names]
 
 
 def mix_dims(mix: Sequence[str], dims: Sequence[int]) -> list[int]:
     """The d at which all tasks of a mix exist.
 
-    Errors: `UsageError` for an unknown task, for a retrieval, and where there is no such d.
+    Errors: `ParameterError` for an unknown task, for a retrieval, and where there is no such d.
     """
     for name in mix:
-        tasks.check(name, max(dims), LENGTH, "--mix")
-        if tasks.base(name).endswith("-retrieval"):
-            raise UsageError(
-                f"--mix {name}: what a network knows without context there depends on the keys; "
-                "leave it out"
+        tasks.check(name, max(dims), "mix")
+        if base(name).endswith("-retrieval"):
+            raise ParameterError(
+                "mix",
+                name,
+                "what a network knows without context there depends on the keys",
+                "leave it out",
             )
     return [d for d in dims if all(d >= _smallest(name) for name in mix)]
 
 
 def _smallest(name: str) -> int:
-    return tasks.SMALLEST_D.get(tasks.base(name), 1)
+    return tasks.SMALLEST_D.get(base(name), 1)
 
 
-def ncl(
-    run: Run, *, names: Sequence[str], mix: Sequence[str], d: Sequence[int], inputs: int,
-    functions: int,
-) -> None:  # fmt: skip
+def ncl(run: Run, p: Ncl) -> None:
     """Table `ncl`, a row per task and dimension, and `mix`, where plateaus stand in a mix."""
-    rows, together = rows_of(names, d), mix_dims(mix, d)
+    rows, together = rows_of(p.tasks, p.d), mix_dims(p.mix, p.d)
+    name, dim = max(rows, key=lambda row: no_context.function_size(*row))
+    size = 8.0 * p.functions * no_context.function_size(name, dim)
+    memory.need(size, f"{{functions}} functions of {name} at {{d}} {dim}", "functions", p.functions)
     cells = [(repeat, name, dim) for repeat in range(run.repeats) for name, dim in rows]
     with one_thread(denormals=False):
         for repeat, name, dim in run.cells(cells, "optima"):
             exact = no_context.optimum(name, dim, LENGTH)
             stream = run.torch_generator(repeat, "ncl", name, dim)
-            drawn = no_context.monte_carlo(name, dim, LENGTH, inputs, functions, stream)
+            blocks = no_context.blocks_of(name, dim, p.inputs, p.functions)
+            ends = np.cumsum([block.count for block in blocks])
+            values = np.zeros(ends[-1])
+            for k in run.steps(len(blocks), values, stream, label="blocks of inputs"):
+                values[ends[k] - blocks[k].count : ends[k]] = no_context.drawn(
+                    name, dim, LENGTH, blocks[k], p.functions, stream
+                )
+            drawn = no_context.combined(dim, blocks, values)
             error = drawn.standard_error
             official = repo(name, dim)
             run.write(
                 "ncl",
                 {
-                    "task": [name], "d": dim, "boolean": tasks.is_boolean(name),
+                    "task": [name], "d": dim, "boolean": is_boolean(name),
                     "exact": exact.value, "method": exact.method,
                     "monte_carlo": drawn.value, "standard_error": error,
                     "deviation": (drawn.value - exact.value) / error if error else math.nan,
@@ -74,16 +88,16 @@ def ncl(
             )  # fmt: skip
     for repeat in range(run.repeats):
         for dim in together:
-            levels = no_context.plateaus(mix, dim, LENGTH)
-            rows_of_mix = {"mix": "+".join(mix), "task": list(mix), "d": dim, "plateau": levels}
+            levels = no_context.plateaus(p.mix, dim, LENGTH)
+            rows_of_mix = {"mix": "+".join(p.mix), "task": list(p.mix), "d": dim, "plateau": levels}
             run.write("mix", rows_of_mix, repeat)
 
 
 def repo(name: str, d: int) -> float:
     """What the official code divides by; NaN where it has nothing, or is not known to."""
-    if tasks.base(name) in (*tasks.CONTROLS, "boolean-retrieval"):
+    if base(name) in (*CONTROLS, "boolean-retrieval"):
         return math.nan
     try:
         return no_context.optimum(name, d, LENGTH, "repo").value
-    except UsageError:
+    except ParameterError:
         return math.nan

@@ -21,9 +21,10 @@ from typing import Literal
 import numpy as np
 import torch
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ParameterError
 
 from . import tasks
+from .names import CONTROLS, NO_CONTEXT, base, is_boolean
 
 Convention = Literal["exact", "repo"]
 
@@ -37,7 +38,7 @@ REPO = {
 }  # fmt: skip
 """d -> constants written in the official code (`ncl.py`)."""
 REPO_NO_CONTEXT = tuple(
-    name + tasks.NO_CONTEXT
+    name + NO_CONTEXT
     for name in ("linear", "parity2", "parity3", "parity", "conjunction", "disjunction")
 )
 """Divided by 1 in the official code."""
@@ -46,6 +47,7 @@ REPO_SAMPLES = 1024
 BY_MONTE_CARLO = ("leaky-relu", "relu", "logistic", "sine", "relu-network")
 BLOCK = 2**22
 """Numbers in the largest tensor of a Monte Carlo block."""
+ANY = -1
 
 
 @dataclass(frozen=True)
@@ -66,15 +68,15 @@ def optimum(name: str, d: int, n: int, convention: Convention = "exact") -> Opti
     function of x, so its own optimum is 0; it is divided by that of the task it stands for, or by
     what the official code has there.
 
-    Errors: `UsageError` for a task that does not exist at this d or n, and for a boolean constant
+    Errors: `ParameterError` for a task that does not exist at this d, and for a boolean constant
     that the official code does not have.
     """
-    tasks.check(name, d, n)
+    tasks.check(name, d)
     if convention == "exact":
-        return _exact(tasks.base(name), d)
+        return _exact(base(name), d)
     if name in REPO_NO_CONTEXT:
         return Optimum(1.0, 0.0, "constant of the code")
-    return _repo(tasks.base(name), d, n)
+    return _repo(base(name), d, n)
 
 
 def of(task: tasks.Task, convention: Convention = "exact") -> Optimum:
@@ -100,11 +102,11 @@ def plateaus(
     names : with repetitions, where a mix holds copies
     Errors: those of `optimum`; `ValueError` for a retrieval, whose x are keys of its own.
     """
-    if any(tasks.base(name).endswith("-retrieval") for name in names):
+    if any(base(name).endswith("-retrieval") for name in names):
         raise ValueError("the plateau beside a retrieval depends on its keys")
     levels: dict[str, float] = {}
     for boolean in (True, False):
-        mix = [name for name in names if tasks.is_boolean(name) is boolean]
+        mix = [name for name in names if is_boolean(name) is boolean]
         weights = np.array([1 / optimum(name, d, n, convention).value for name in mix])
         risks = _mixed_signs if boolean else _mixed_numbers
         if mix:
@@ -118,8 +120,8 @@ def _mixed_signs(mix: Sequence[str], weights: np.ndarray, d: int) -> np.ndarray:
     chance = np.array(
         [
             [tasks.chance_of_plus(name, d, m) for m in range(d + 1)]
-            if name == tasks.base(name)
-            else ((1 + tasks.best_guess(tasks.base(name), x)) / 2)[0].tolist()
+            if name == base(name)
+            else ((1 + tasks.best_guess(base(name), x)) / 2)[0].tolist()
             for name in mix
         ]
     )
@@ -135,12 +137,12 @@ def _mixed_numbers(mix: Sequence[str], weights: np.ndarray, d: int) -> np.ndarra
     """Squared error of each task under the mean guess; a guess is a |x| + b."""
     one, two = torch.zeros(2, 1, 1, d)
     one[..., 0], two[..., 0] = 1.0, 2.0
-    at = [[float(tasks.best_guess(tasks.base(name), x)) for x in (one, two)] for name in mix]
+    at = [[float(tasks.best_guess(base(name), x)) for x in (one, two)] for name in mix]
     a = np.array([second - first for first, second in at])
     b = np.array([2 * first - second for first, second in at])
     a, b = a - weights @ a, b - weights @ b
     norm = math.sqrt(2) * math.exp(math.lgamma((d + 1) / 2) - math.lgamma(d / 2))  # E|x|
-    own = [0.0 if name != tasks.base(name) else _exact(name, d).value for name in mix]
+    own = [0.0 if name != base(name) else _exact(name, d).value for name in mix]
     return np.asarray(own + a * a * d + 2 * a * b * norm + b * b)
 
 
@@ -203,7 +205,7 @@ def logistic(d: int) -> float:
 
 def _repo(name: str, d: int, n: int) -> Optimum:
     """The official code's divisor: a constant, its Monte Carlo, or for boolean retrieval none."""
-    if name in tasks.CONTROLS:
+    if name in CONTROLS:
         return _exact(name, d)
     if name == "boolean-retrieval":
         return Optimum(1.0, 0.0, "constant of the code")
@@ -212,13 +214,15 @@ def _repo(name: str, d: int, n: int) -> Optimum:
         return monte_carlo(name, d, n, REPO_SAMPLES, REPO_SAMPLES, generator, shared=True)
     if name == "gaussian-retrieval":
         return Optimum(tasks.VALUE_SCALE**2, 0.0, "constant of the code")
-    if not tasks.is_boolean(name):
+    if not is_boolean(name):
         return _exact(name, d)
     known = [str(dim) for dim, constants in REPO.items() if name in constants]
     if str(d) not in known:
-        raise UsageError(
-            f"--ncl repo: the official code has no constant of {name} at --d {d}; "
-            f"give --d {' or '.join(known)}, or --ncl exact"
+        raise ParameterError(
+            "ncl",
+            "repo",
+            f"the official code has no constant of {name} at {{d}} {d}",
+            f"give {{d}} {' or '.join(known)}, or {{ncl}} exact",
         )
     return Optimum(REPO[d][name], 0.0, "constant of the code")
 
@@ -237,18 +241,12 @@ def monte_carlo(
     shared : the same functions for every input, and the biased variance, as in the official code;
              inputs are then not independent and the error is a lower bound
     """
-    name = tasks.base(name)
-    if name.endswith("-retrieval"):
-        found = [of(tasks.make(name, d, n, generator)).value for _ in range(xs)]
-        return _mean([np.array(found)], [1.0])
-    if tasks.is_boolean(name):
-        each = max(2, xs // (d + 1))
-        strata = [_entropies(name, _with_ones(d, m, each, generator), fs, generator)
-                  for m in range(d + 1)]  # fmt: skip
-        return _mean(strata, [math.comb(d, m) / 2**d for m in range(d + 1)])
-    x = tasks.inputs(False, (xs, 1, d), generator)
     if not shared:
-        return _mean([_variances(name, x, fs, generator)], [1.0])
+        blocks = blocks_of(name, d, xs, fs)
+        risks = [drawn(name, d, n, block, fs, generator) for block in blocks]
+        return combined(d, blocks, np.concatenate(risks))
+    name = base(name)
+    x = tasks.inputs(False, (xs, 1, d), generator)
     f = tasks.functions(name, d, n, fs, generator)
     x = x.transpose(0, 1)
     block = max(1, BLOCK // (xs * (tasks.HIDDEN if name == "relu-network" else d)))
@@ -258,39 +256,79 @@ def monte_carlo(
             for part in zip(*(torch.split(each, block) for each in f), strict=True)
         ]
     )
-    return _mean([y.double().var(dim=0, correction=0).cpu().numpy()], [1.0])
+    values = y.double().var(dim=0, correction=0).cpu().numpy()
+    return combined(d, [Block(ANY, xs)], values)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Inputs of a Monte Carlo estimate that are drawn and evaluated together."""
+
+    ones: int
+    """Entries +1 of its boolean inputs, their stratum; `ANY` without strata."""
+    count: int
+    """Inputs, or the tables of a retrieval."""
+
+
+def function_size(name: str, d: int) -> int:
+    """Numbers that the drawing of one function holds at once, at most."""
+    return max(d * d, tasks.HIDDEN * (d + 2) if base(name) == "relu-network" else 0)
+
+
+def blocks_of(name: str, d: int, xs: int, fs: int) -> list[Block]:
+    """The inputs of `monte_carlo` in the order in which they are drawn, in blocks of about `BLOCK`
+    numbers."""
+    name = base(name)
+    if name.endswith("-retrieval"):
+        return [Block(ANY, 1)] * xs
+    strata = [(ANY, xs)]
+    if is_boolean(name):
+        strata = [(ones, max(2, xs // (d + 1))) for ones in range(d + 1)]
+    size = max(1, BLOCK // (fs * function_size(name, d)))
+    return [
+        Block(ones, min(size, count - start))
+        for ones, count in strata
+        for start in range(0, count, size)
+    ]
+
+
+@torch.no_grad()
+def drawn(
+    name: str, d: int, n: int, block: Block, fs: int, generator: torch.Generator
+) -> np.ndarray:
+    """The risk at each input of a block, (count,): a variance, or an entropy in nats with the
+    correction (labels seen - 1) / (2 fs)."""
+    name = base(name)
+    if name.endswith("-retrieval"):
+        return np.array([of(tasks.make(name, d, n, generator)).value for _ in range(block.count)])
+    if not is_boolean(name):
+        x = tasks.inputs(False, (block.count, 1, d), generator)
+        return _labels(name, x, fs, generator).double().var(dim=1).cpu().numpy()
+    x = _with_ones(d, block.ones, block.count, generator)
+    p = (_labels(name, x, fs, generator) > 0).double().mean(dim=1).cpu().numpy()
+    return entropy(p) + ((p > 0) & (p < 1)) / (2 * fs)
+
+
+def combined(d: int, blocks: Sequence[Block], values: np.ndarray) -> Optimum:
+    """The mean over all inputs of the blocks, strata by their share of {-1, 1}^d, with its standard
+    error; values : those of `drawn`, one block behind the other."""
+    ones = np.repeat([block.ones for block in blocks], [block.count for block in blocks])
+    value = variance = 0.0
+    for stratum in np.unique(ones):
+        weight = 1.0 if stratum == ANY else math.comb(d, int(stratum)) / 2**d
+        own = values[ones == stratum]
+        value += weight * own.mean()
+        variance += weight**2 * own.var(ddof=1) / len(own)
+    return Optimum(float(value), math.sqrt(variance), "Monte Carlo")
 
 
 def _labels(name: str, x: torch.Tensor, fs: int, generator: torch.Generator) -> torch.Tensor:
     """Each of the inputs x (X, 1, d) under `fs` functions of its own, (X, fs)."""
-    d = x.shape[2]
-    size = max(d * d, tasks.HIDDEN * (d + 2) if name == "relu-network" else 0)
-    found = []
-    for block in torch.split(x, max(1, BLOCK // (fs * size))):
-        f = tasks.functions(name, d, 1, len(block) * fs, generator)
-        found.append(tasks.evaluate(name, block.repeat_interleave(fs, dim=0), f).view(-1, fs))
-    return torch.cat(found)
-
-
-def _variances(name: str, x: torch.Tensor, fs: int, generator: torch.Generator) -> np.ndarray:
-    return _labels(name, x, fs, generator).double().var(dim=1).cpu().numpy()
-
-
-def _entropies(name: str, x: torch.Tensor, fs: int, generator: torch.Generator) -> np.ndarray:
-    """With the correction (labels seen - 1) / (2 fs)."""
-    p = (_labels(name, x, fs, generator) > 0).double().mean(dim=1).cpu().numpy()
-    return entropy(p) + ((p > 0) & (p < 1)) / (2 * fs)
+    f = tasks.functions(name, x.shape[2], 1, len(x) * fs, generator)
+    return tasks.evaluate(name, x.repeat_interleave(fs, dim=0), f).view(-1, fs)
 
 
 def _with_ones(d: int, m: int, count: int, generator: torch.Generator) -> torch.Tensor:
     """Signs (count, 1, d) with m entries +1 at random places."""
     u = torch.rand(count, 1, d, generator=generator, device=generator.device)
     return torch.where(u.argsort(dim=2).argsort(dim=2) < m, 1.0, -1.0)
-
-
-def _mean(strata: list[np.ndarray], weights: list[float]) -> Optimum:
-    value = sum(w * found.mean() for w, found in zip(weights, strata, strict=True))
-    squares = (
-        w**2 * found.var(ddof=1) / len(found) for w, found in zip(weights, strata, strict=True)
-    )
-    return Optimum(float(value), math.sqrt(sum(squares)), "Monte Carlo")

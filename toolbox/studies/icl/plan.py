@@ -1,84 +1,44 @@
-"""What is trained: the setting that all members of a call share, arms, and single members."""
+"""What is trained: what follows from the flags that all trainings share, arms, and members."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from toolbox.core.errors import UsageError
+from toolbox.core import memory
+from toolbox.core.errors import ParameterError
 
 from . import no_context, tasks
+from .names import DEFAULT_TASKS
 
 if TYPE_CHECKING:
     from toolbox.core.run import Run
 
+    from .cli import Training
     from .model import Sizes
-
-DEFAULT_TASKS = ("parity2", "conjunction", "disjunction", "parity")
-"""What `--tasks K` takes the first K of; docs/icl-search.md says why these."""
 
 RECURRENT = ("lstm", "gru")
 """Stacked at every size; a stack of Mambas leaves the cache and loses."""
 
 
-@dataclass(frozen=True)
-class Setting:
-    """Everything that changes numbers and is the same for all members."""
+def sizes_of(p: Training) -> Sizes:
+    """The shapes of the network."""
+    from .model import Sizes
 
-    d: int
-    n: int
-    batch: int
-    per_task_batch: bool
-    token: Literal["interleave", "pair"]
-    model: str
-    embd: int
-    layers: int
-    heads: int
-    init_std: float
-    optimizer: Literal["adam", "sgd"]
-    warmup: int
-    steps: int
-    threshold: float
-    window: int
-    every: int
-    until: Literal["escape", "complete", "steps"]
-    ncl: Literal["exact", "repo"]
-    precision: Literal["float32", "bfloat16"]
+    pair = p.token == "pair"
+    inputs = 2 * p.d + 1 if pair else p.d
+    return Sizes(inputs, p.n if pair else 2 * p.n, p.embd, p.layers, p.heads)
 
-    @property
-    def sizes(self) -> Sizes:
-        """The shapes of the network."""
-        from .model import Sizes
 
-        pair = self.token == "pair"
-        inputs = 2 * self.d + 1 if pair else self.d
-        return Sizes(inputs, self.n if pair else 2 * self.n, self.embd, self.layers, self.heads)
+def read_at(p: Training) -> range:
+    """The positions at which predictions are read: those of the x."""
+    return range(p.n) if p.token == "pair" else range(0, 2 * p.n, 2)
 
-    @property
-    def read(self) -> range:
-        """The positions at which predictions are read: those of the x."""
-        return range(self.n) if self.token == "pair" else range(0, 2 * self.n, 2)
 
-    @property
-    def member_tokens(self) -> int:
-        """Tokens of one member's step at equal total batch."""
-        return self.batch * self.sizes.tokens
-
-    def check(self, run: Run) -> None:
-        """Refuse what does not fit together. Errors: `UsageError`."""
-        if self.precision != "float32" and not run.device.startswith("cuda"):
-            raise UsageError(
-                f"--precision {self.precision}: is for CUDA, this is {run.device}; use float32"
-            )
-        if self.model == "gpt" and self.embd % self.heads:
-            raise UsageError(
-                f"--heads {self.heads}: does not divide --embd {self.embd}; choose a divisor"
-            )
-        if self.window > self.steps:
-            raise UsageError(
-                f"--window {self.window}: is longer than --steps {self.steps}; nothing can escape"
-            )
+def member_tokens(p: Training) -> int:
+    """Tokens of one member's step at equal total batch."""
+    return p.batch * sizes_of(p).tokens
 
 
 @dataclass(frozen=True)
@@ -110,35 +70,73 @@ class Member:
     """Hand back the parameters in the end."""
 
 
-def chosen(words: Sequence[str], flag: str = "--tasks") -> tuple[str, ...]:
-    """Task names from a list of names, or the first K default tasks from one number.
+def chosen(words: Sequence[str]) -> tuple[str, ...]:
+    """Task names from `tasks`: a list of names, or one number K for the first K default tasks.
 
-    Errors: `UsageError`.
+    Errors: `ParameterError`.
     """
     if len(words) != 1 or not words[0].lstrip("+-").isdigit():
         return tuple(words)
     count = int(words[0])
     if not 1 <= count <= len(DEFAULT_TASKS):
-        raise UsageError(
-            f"{flag} {words[0]}: there are {len(DEFAULT_TASKS)} default tasks "
-            f"({', '.join(DEFAULT_TASKS)}); give a number up to that or names"
+        raise ParameterError(
+            "tasks",
+            words[0],
+            f"there are {len(DEFAULT_TASKS)} default tasks ({', '.join(DEFAULT_TASKS)})",
+            "give a number up to that or names",
         )
     return DEFAULT_TASKS[:count]
 
 
-def check_tasks(names: Sequence[str], setting: Setting, flag: str = "--tasks") -> None:
-    """Refuse tasks that are unknown, or not defined at this d and n. Errors: `UsageError`."""
-    for name in names:
-        try:
-            tasks.check(name, setting.d, setting.n)
-            if setting.ncl == "repo":  # the code has constants for few d
-                no_context.optimum(name, setting.d, setting.n, "repo")
-        except UsageError as error:
-            raise UsageError(str(error).replace("--tasks", flag, 1)) from None
-    if len(names) > setting.batch and not setting.per_task_batch:
-        raise UsageError(
-            f"--batch {setting.batch}: is less than the {len(names)} tasks of a mix; "
-            "raise it, or give --per-task-batch"
+def check(run: Run, p: Training) -> None:
+    """Refuse flags that do not fit together, and a network that memory cannot hold.
+
+    Errors: `ParameterError`.
+    """
+    if p.precision != "float32" and not run.device.startswith("cuda"):
+        raise ParameterError(
+            "precision", p.precision, f"is for CUDA, this is {run.device}", "use float32"
+        )
+    if p.model == "gpt" and p.embd % p.heads:
+        raise ParameterError(
+            "heads", p.heads, f"does not divide {{embd}} {p.embd}", "choose a divisor"
+        )
+    if p.window > p.steps:
+        raise ParameterError(
+            "window",
+            p.window,
+            f"is longer than {{steps}} {p.steps}, so that nothing could escape",
+            "lower it",
+        )
+    memory.need(
+        member_bytes(p),
+        "one network and its optimiser",
+        "embd",
+        p.embd,
+        run.device,
+    )
+
+
+def member_bytes(p: Training) -> float:
+    """Memory of one member, at least: weights, gradients and moments in float32, and for every
+    layer the activations that its backward pass reads."""
+    weights = 12 * p.layers * p.embd**2
+    attention = p.heads * sizes_of(p).tokens if p.model == "gpt" else 0
+    return 4.0 * (4 * weights + member_tokens(p) * p.layers * (8 * p.embd + attention))
+
+
+def check_tasks(tried: Sequence[str], p: Training, field: str = "tasks") -> None:
+    """Refuse tasks that are unknown, or not defined at this d. Errors: `ParameterError`."""
+    for name in tried:
+        tasks.check(name, p.d, field)
+        if p.ncl == "repo":  # the code has constants for few d
+            no_context.optimum(name, p.d, p.n, "repo")
+    if len(tried) > p.batch and not p.per_task_batch:
+        raise ParameterError(
+            "batch",
+            p.batch,
+            f"is less than the {len(tried)} tasks of a mix",
+            "raise it, or give {per_task_batch}",
         )
 
 

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 import pandas as pd
 
 from toolbox.core.claims import interval
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
 
 from . import results
-from .metrics import ratio
-from .plan import Arm, Member, Setting, check_tasks, chosen, rates
+from .cli import Plateau
+from .metrics import best_of, ratio
+from .plan import Arm, Member, check, check_tasks, chosen, rates
 from .trainer import train
 
 
@@ -34,40 +35,32 @@ def arms(
     return found
 
 
-def plateau(
-    run: Run,
-    *,
-    tasks: Sequence[str],
-    watch: Sequence[str],
-    duplicates: bool,
-    lr: float,
-    lr_sweep: Sequence[float],
-    setting: Setting,
-) -> None:
+def plateau(run: Run, p: Plateau) -> None:
     """Tables curve, escape, ratio and best."""
-    names = chosen(tasks)
-    watched = names if tuple(watch) == ("all",) else tuple(watch)
-    setting.check(run)
-    check_tasks(names, setting)
+    names = chosen(p.tasks)
+    watched = names if p.watch == ("all",) else p.watch
+    check(run, p)
+    check_tasks(names, p)
     for name in watched:
         if name not in names:
-            raise UsageError(f"--watch {name}: is not among the tasks {', '.join(names)}")
-    lrs = rates(lr, lr_sweep)
-    plan = arms(names, watched, lrs, duplicates)
+            raise ParameterError(
+                "watch", name, f"is not among the tasks {', '.join(names)}", "name one of these"
+            )
+    lrs = rates(p.lr, p.lr_sweep)
+    plan = arms(names, watched, lrs, p.duplicates)
     members = [Member(arm, repeat) for arm in plan for repeat in range(run.repeats)]
     run.say(f"tasks: {', '.join(names)} (--tasks takes a number or names)")
-    if setting.token == "pair":
+    if p.token == "pair":
         run.say("pair tokens are a stand-in, not the paper's: one token per example")
-    outcomes = train(run, setting, members)
-    table = results.write(run, members, outcomes, setting.token)
+    outcomes = train(run, p, members)
+    table = results.write(run, members, outcomes, p)
     ratios, best = [], []
     for repeat in range(run.repeats):
         mine = table[table["repeat"] == repeat]
-        ratios.append(compare(mine, watched, lrs, lr))
+        ratios.append(compare(mine, watched, lrs, p.lr))
         best.append(own_best(mine, watched))
         run.write("ratio", ratios[-1], repeat)
         run.write("best", best[-1], repeat)
-    results.end_if_diverged(members, outcomes)
     for line in summary(table, pd.concat(ratios), pd.concat(best)):
         run.say(line)
 
@@ -103,20 +96,15 @@ def own_best(table: pd.DataFrame, watched: Sequence[str]) -> pd.DataFrame:
     """One replicate: the same ratio with either side at the learning rate that is best for it."""
     rows = []
     for task in watched:
-        found = {}
-        for kind in ("alone", "together"):
-            own = table[(table["task"] == task) & (table["arm"] == kind)]
-            late = own["steps_run"].where(own["censored"], own["escape_step"]).astype(float)
-            # A censored run is later than any that escaped.
-            order = late + own["censored"] * 1e12
-            found[kind] = own.loc[[order.idxmin()]] if len(own) else own
+        own = table[table["task"] == task]
+        found = {kind: best_of(own, kind) for kind in ("alone", "together")}
         gain = ratio(found["alone"], found["together"])
         rows.append(
             {
                 "task": task, "first": task == watched[0], "rates": table["lr"].nunique(),
                 **{
-                    f"lr_{kind}": float(own["lr"].iloc[0]) if len(own) else float("nan")
-                    for kind, own in found.items()
+                    f"lr_{kind}": float(best["lr"].iloc[0]) if len(best) else math.nan
+                    for kind, best in found.items()
                 },
                 "ratio": gain.value, "bound": gain.bound,
             }

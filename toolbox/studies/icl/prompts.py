@@ -11,7 +11,8 @@ from torch import Tensor
 from toolbox.core.seeds import seed_sequence
 
 from . import no_context, tasks
-from .plan import Member, Setting
+from .cli import Training
+from .plan import Member
 
 
 def stream(seed: int, repeat: int, *name: str | int) -> torch.Generator:
@@ -56,7 +57,7 @@ class Prompts:
     the law of the task alone.
     """
 
-    def __init__(self, setting: Setting, member: Member, seed: int) -> None:
+    def __init__(self, setting: Training, member: Member, seed: int) -> None:
         arm, repeat = member.arm, member.repeat
         self.setting, self.arm = setting, arm
         # What is fixed for a run, such as retrieval's tables, all arms of a replicate share; arms

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from toolbox.core.errors import Diverged
 from toolbox.core.run import Run
 
+from .cli import Training
 from .escape import NEVER
 from .plan import Member
 from .trainer import Outcome
@@ -48,17 +49,24 @@ def curve(member: Member, outcome: Outcome, token: str) -> pd.DataFrame:
     return frame
 
 
-def escapes(member: Member, outcome: Outcome, token: str) -> pd.DataFrame:
-    """One row per task: when it left its plateau, or that it did not."""
+def escapes(member: Member, outcome: Outcome, p: Training) -> pd.DataFrame:
+    """One row per task: when it left its plateau, or that it did not.
+
+    The loss that is compared with the threshold is a mean over `window` steps, so that no task can
+    leave before. One that is there within two windows had no plateau to leave.
+    """
     arm = member.arm
     step, complete = (np.asarray(outcome[name]) for name in ("escape", "complete"))
+    stayed = np.where(step == NEVER, outcome["steps"], step + 1)
     return pd.DataFrame(
         [
             {
-                **names(member, task, token),
+                **names(member, task, p.token),
                 "watched": task in arm.watch,
+                "plateau": bool(stayed[slot] >= 2 * p.window),
                 "escape_step": pd.NA if step[slot] == NEVER else int(step[slot]),
                 "censored": bool(step[slot] == NEVER),
+                "diverged": outcome["diverged"] != NEVER,
                 "complete_step": pd.NA if complete[slot] == NEVER else int(complete[slot]),
                 "steps_run": outcome["steps"],
                 "sequences": int(outcome["seen"][slot]),
@@ -78,29 +86,23 @@ def names(member: Member, task: str, token: str) -> dict[str, Any]:
 
 
 def write(
-    run: Run, members: Sequence[Member], outcomes: Sequence[Outcome], token: str
+    run: Run, members: Sequence[Member], outcomes: Sequence[Outcome], p: Training
 ) -> pd.DataFrame:
-    """Write the tables `curve` and `escape`. Returns the latter."""
+    """Write the tables `curve` and `escape`, and note what diverged. Returns the latter."""
     tables = []
+    trainings = Counter(member.repeat for member in members)
     for member, outcome in zip(members, outcomes, strict=True):
         if len(outcome["rows"]):
-            run.write("curve", curve(member, outcome, token))
-        tables.append(escapes(member, outcome, token))
+            run.write("curve", curve(member, outcome, p.token))
+        tables.append(escapes(member, outcome, p))
         run.write("escape", tables[-1])
-    return pd.concat(tables, ignore_index=True)
-
-
-def end_if_diverged(members: Sequence[Member], outcomes: Sequence[Outcome]) -> None:
-    """Say which member met a loss that is no number, after all rows were written.
-
-    Errors: `Diverged`.
-    """
-    for member, outcome in zip(members, outcomes, strict=True):
-        if outcome["diverged"] != NEVER:
-            raise Diverged(
-                f"the loss of {member.arm.name} at learning rate {member.arm.lr:g} is not finite "
-                f"at step {outcome['diverged']}; the rows before it are kept"
+        if (step := outcome["diverged"]) != NEVER:
+            name = f"{member.arm.name} ({member.arm.kind}, lr {member.arm.lr:g})"
+            message = (
+                f"the loss of {name} is not finite at step {step}; the rows before it are kept"
             )
+            run.diverged(member.repeat, message, step, name, trainings[member.repeat])
+    return pd.concat(tables, ignore_index=True)
 
 
 def median_text(rows: pd.DataFrame) -> str:

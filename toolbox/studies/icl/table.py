@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
 
 from . import results
-from .plan import Arm, Member, Setting, check_tasks, chosen
+from .cli import Table
+from .plan import Arm, Member, check, check_tasks, chosen
 from .trainer import train
 
 MOST = 10
@@ -21,24 +22,25 @@ def mixes(names: Sequence[str]) -> list[tuple[str, ...]]:
     return [mix for k in range(1, len(names) + 1) for mix in combinations(names, k)]
 
 
-def table(run: Run, *, tasks: Sequence[str], mix_index: int, lr: float, setting: Setting) -> None:
+def table(run: Run, p: Table) -> None:
     """Tables curve and escape of all mixes, or of one."""
-    names = chosen(tasks)
-    setting.check(run)
-    check_tasks(names, setting)
+    names = chosen(p.tasks)
+    check(run, p)
+    check_tasks(names, p)
     if len(names) > MOST:
-        raise UsageError(
-            f"--tasks: {len(names)} tasks have {2 ** len(names) - 1} mixes; give {MOST}"
+        raise ParameterError(
+            "tasks", names, f"{len(names)} tasks have {2 ** len(names) - 1} mixes", f"give {MOST}"
         )
     every = mixes(names)
-    if mix_index >= len(every):
-        raise UsageError(
-            f"--mix-index {mix_index}: {len(names)} tasks have {len(every)} mixes, 0 to "
-            f"{len(every) - 1}; -1 is all of them"
+    if p.mix_index >= len(every):
+        raise ParameterError(
+            "mix_index",
+            p.mix_index,
+            f"{len(names)} tasks have {len(every)} mixes, 0 to {len(every) - 1}",
+            "-1 is all of them",
         )
-    wanted = every if mix_index < 0 else [every[mix_index]]
-    arms = [Arm("+".join(mix), "mix", mix, lr, mix) for mix in wanted]
+    wanted = every if p.mix_index < 0 else [every[p.mix_index]]
+    arms = [Arm("+".join(mix), "mix", mix, p.lr, mix) for mix in wanted]
     members = [Member(arm, repeat) for arm in arms for repeat in range(run.repeats)]
-    outcomes = train(run, setting, members)
-    results.write(run, members, outcomes, setting.token)
-    results.end_if_diverged(members, outcomes)
+    outcomes = train(run, p, members)
+    results.write(run, members, outcomes, p)

@@ -14,15 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import ParameterError
 
-CONTINUOUS = (
-    "linear", "sparse-linear", "quadratic", "leaky-relu", "relu", "logistic", "sine",
-    "relu-network", "decision-tree", "gaussian-retrieval",
-)  # fmt: skip
-BOOLEAN = ("parity2", "parity3", "parity", "conjunction", "disjunction", "boolean-retrieval")
-CONTROLS = ("coin", "truth-table")
-NO_CONTEXT = "/no-context"
+from .names import NO_CONTEXT, base, is_boolean, task_names
 
 SPARSITY = 3
 SLOPE = 0.5
@@ -42,30 +36,17 @@ Function = tuple[Tensor, ...]
 """The random parts of the functions of P prompts, each with leading dimension P."""
 
 
-def names() -> tuple[str, ...]:
-    """Every task; each also exists as `NAME/no-context`."""
-    return CONTINUOUS + BOOLEAN + CONTROLS
+def check(name: str, d: int, field: str = "tasks") -> None:
+    """Whether the task exists at this dimension; `field` is where it was named.
 
-
-def base(name: str) -> str:
-    """`parity2` of `parity2/no-context`."""
-    return name.removesuffix(NO_CONTEXT)
-
-
-def is_boolean(name: str) -> bool:
-    """Whether y is a sign, judged by the logistic loss."""
-    return base(name) not in CONTINUOUS
-
-
-def check(name: str, d: int, n: int, flag: str = "--tasks") -> None:
-    """Whether the task exists at this dimension and length; `flag` is where it was named.
-
-    Errors: `UsageError`, one sentence with the flag, the value and the fix.
+    Errors: `ParameterError`.
     """
-    if base(name) not in names():
-        raise UsageError(
-            f"{flag} {name}: no such task; the tasks are {', '.join(names())}, "
-            f"and each of them with {NO_CONTEXT} behind its name"
+    if base(name) not in task_names():
+        raise ParameterError(
+            field,
+            name,
+            "no such task",
+            f"the tasks are {', '.join(task_names())}, and each with {NO_CONTEXT} behind its name",
         )
     smallest = SMALLEST_D.get(base(name), 1)
     if d < smallest:
@@ -74,11 +55,9 @@ def check(name: str, d: int, n: int, flag: str = "--tasks") -> None:
             what = "no function of 3 coordinates"
         if base(name) == "boolean-retrieval":
             what = "so few keys that all its tables may agree"
-        raise UsageError(
-            f"{flag} {name}: with --d {d} it has {what}; give --d {smallest}, or leave it out"
+        raise ParameterError(
+            field, name, f"with {{d}} {d} it has {what}", f"give {{d}} {smallest}, or leave it out"
         )
-    if n < 2:
-        raise UsageError(f"--n {n}: a prompt needs 2 examples or more; give --n 2")
 
 
 @dataclass(frozen=True)
@@ -132,7 +111,7 @@ def make(name: str, d: int, n: int, generator: torch.Generator) -> Task:
 
     Boolean keys are distinct. Errors: those of `check`.
     """
-    check(name, d, n)
+    check(name, d)
     if not base(name).endswith("-retrieval"):
         return Task(name, d, n)
     device = generator.device

@@ -15,7 +15,8 @@ from toolbox.core import compute
 from toolbox.core.crew import Worker
 from toolbox.core.run import Run
 
-from .plan import RECURRENT, Member, Setting
+from .cli import Training
+from .plan import RECURRENT, Member, member_tokens
 
 ENSEMBLE_TOKENS = 512
 """Tokens of a member's step up to which members are stacked (benchmarks/icl.py measures it)."""
@@ -27,11 +28,11 @@ PROCESS_SECONDS = 6.0
 Outcome = dict[str, Any]
 
 
-def groups(setting: Setting, members: Sequence[Member], device: str) -> list[list[int]]:
+def groups(setting: Training, members: Sequence[Member], device: str) -> list[list[int]]:
     """Indices of the members that are trained together."""
     # A recurrent model is a loop over tokens of tiny products, a GPU waits for them alike: both
     # gain from stacking at every size.
-    stack = setting.member_tokens <= ENSEMBLE_TOKENS
+    stack = member_tokens(setting) <= ENSEMBLE_TOKENS
     if not (stack or device != "cpu" or setting.model in RECURRENT):
         return [[index] for index in range(len(members))]
     together: dict[tuple[int, int], list[int]] = {}
@@ -42,7 +43,7 @@ def groups(setting: Setting, members: Sequence[Member], device: str) -> list[lis
 
 
 def train(
-    run: Run, setting: Setting, members: Sequence[Member], label: str = "groups of members"
+    run: Run, setting: Training, members: Sequence[Member], label: str = "groups of members"
 ) -> list[Outcome]:
     """Train every member until it is decided; outcomes in the order of `members`."""
     sets = groups(setting, members, run.device)
@@ -55,7 +56,7 @@ def train(
     return [by_member[index] for index in range(len(members))]
 
 
-def train_group(worker: Worker, job: tuple[int, Setting, list[Member]]) -> list[Outcome]:
+def train_group(worker: Worker, job: tuple[int, Training, list[Member]]) -> list[Outcome]:
     """Train the members of one group together; their outcomes."""
     from .ensemble import BLOCK, Ensemble
 
@@ -69,7 +70,7 @@ def train_group(worker: Worker, job: tuple[int, Setting, list[Member]]) -> list[
     return ensemble.outcomes()
 
 
-def seconds(setting: Setting, members: int) -> float:
+def seconds(setting: Training, members: int) -> float:
     """A guess, high because it knows no early end, at the time of these members on one core."""
     parameters = 12 * setting.layers * setting.embd**2
-    return 6.0 * parameters * setting.member_tokens * setting.steps * members / FLOPS
+    return 6.0 * parameters * member_tokens(setting) * setting.steps * members / FLOPS
