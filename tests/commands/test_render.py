@@ -341,7 +341,7 @@ def test_a_failed_save_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
         ({"y": "optimizer"}, "must hold numbers"),
         ({"where": "step > 99"}, "No row is left"),
         ({"where": "stepp > 99"}, "did you mean 'step'"),
-        ({"x": "optimizer", "hue": None, "logx": True}, "no numbers"),
+        ({"x": "optimizer", "hue": None, "logx": True}, "holds text, which a log axis"),
         ({"col": "step", "hue": None}, "50 panels"),
     ],
 )
@@ -402,10 +402,10 @@ def test_terminal_leaves_a_gap_where_a_value_is_masked():
 
 
 def test_formulas_are_plain_characters_in_the_terminal():
-    from toolbox.commands.render.textplot import untex
+    from toolbox.commands.render.words import plain
 
-    assert untex(r"about $\kappa^{0.89}$ steps") == "about κ^0.89 steps"
+    assert plain(r"about $\kappa^{0.89}$ steps") == "about κ^0.89 steps"
     assert (
-        untex(r"$|x - x^*|^2 \leq \epsilon\, |x_0|^2$, $T^{-1}$") == "|x - x^*|^2 ≤ ε |x_0|^2, T^-1"
+        plain(r"$|x - x^*|^2 \leq \epsilon\, |x_0|^2$, $T^{-1}$") == "|x - x^*|^2 ≤ ε |x_0|^2, T^-1"
     )
-    assert untex("costs 3$ a day") == "costs 3$ a day"
+    assert plain("costs 3$ a day") == "costs 3$ a day"

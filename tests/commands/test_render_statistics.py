@@ -120,8 +120,8 @@ def test_replicates_that_end_early_are_named():
     frame = curves(seeds=4)
     frame = frame[~((frame.seed == 3) & (frame.step > 9) & (frame.optimizer == "sgd"))]
     notes = plot(frame, **LINE).notes
-    assert has(notes, "differ in length", "'sgd'", "1 of 4", "step = 19", "first at 9")
-    assert not has(notes, "differ in length", "'adam'")
+    assert has(notes, "from step = 0 to 9 are all replicates there", "drawn alone (sgd)")
+    assert not has(notes, "drawn alone (adam)")
 
 
 def test_rows_that_share_everything_are_averaged_out_loud():

@@ -148,10 +148,12 @@ def clean(
     clean(yes, out)
 
 
-_SPEC, _FILES = "What is drawn (each option changes the declared figure)", "Where it goes"
+_SPEC = "What is drawn (each option changes the declared figure)"
+_READ = "How a table is read (found out from the table by default)"
+_FILES = "Where it goes"
 
 
-KINDS = ("line", "scatter", "heatmap", "bar", "step")
+KINDS = ("line", "scatter", "heatmap", "bar", "step", "envelope")
 
 
 def _part(text: str, known: tuple[str, ...] = (), flag: str = "") -> Any:
@@ -165,8 +167,10 @@ def plot(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="STUDY|FILE.csv",
-            help="Name of a study, or a tidy CSV: one observation in each row.",
+            metavar="STUDY|FILE|RUN",
+            help="Name of a study; a table with one observation in each row (CSV and other text, "
+            "Parquet, also compressed; - reads standard input); the folder of a run; or a figure "
+            "that --save-spec kept.",
             autocompletion=quietly(study_or_file_words),
         ),
     ],
@@ -187,7 +191,19 @@ def plot(
         str | None, _part("Column whose values become panels, one below the other.")
     ] = None,
     kind: Annotated[
-        str | None, _part("Kind of plot: line, scatter, heatmap, bar or step.", KINDS)
+        str | None, _part(f"Kind of plot: {', '.join(KINDS[:-1])} or {KINDS[-1]}.", KINDS)
+    ] = None,
+    estimate: Annotated[
+        str | None,
+        _part("What is drawn of several replicates: their mean or median.", ("mean", "median")),
+    ] = None,
+    band: Annotated[
+        str | None,
+        _part(
+            "What is drawn around it: ci95 (95 % confidence interval), replicates (one thin line "
+            "each) or none.",
+            ("ci95", "replicates", "none"),
+        ),
     ] = None,
     logx: Annotated[
         bool | None,
@@ -208,6 +224,21 @@ def plot(
         list[float] | None, _part("Draw a horizontal guide at this y. Can be given several times.")
     ] = None,
     title: Annotated[str | None, _part("Title of the figure.")] = None,
+    sep: Annotated[
+        str | None,
+        typer.Option(
+            help="Separator of the columns: one character, or tab, comma, semicolon, space.",
+            rich_help_panel=_READ,
+        ),
+    ] = None,
+    decimal: Annotated[
+        str | None,
+        typer.Option(help="Decimal mark of numbers: . or ,", rich_help_panel=_READ),
+    ] = None,
+    thousands: Annotated[
+        str | None,
+        typer.Option(help="Mark between thousands, as , in 1,000.", rich_help_panel=_READ),
+    ] = None,
     figure: Annotated[
         str | None,
         typer.Option(
@@ -225,38 +256,57 @@ def plot(
         ),
     ] = "newest",
     formats: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--format",
-            help="Formats of the files, separated by commas: png, svg, pdf.",
+            help="Formats of the files, separated by commas: png, svg, pdf. Default: png.",
             autocompletion=quietly(words(("png", "svg", "pdf"), many=True)),
             rich_help_panel=_FILES,
         ),
-    ] = "png",
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--to",
+            metavar="FILE",
+            help="File of the picture; its suffix gives the format. By default that of a table is "
+            "put beside it, and those of a study under --out.",
+            rich_help_panel=_FILES,
+        ),
+    ] = None,
+    save_spec: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.yaml",
+            help="Keep what is drawn, and how, in a file: toolbox plot FILE.yaml draws it again.",
+            rich_help_panel=_FILES,
+        ),
+    ] = None,
     terminal: Annotated[
         bool,
         typer.Option("--terminal", help="Draw in the terminal as text.", rich_help_panel=_FILES),
     ] = False,
     out: Out = OUT,
 ) -> None:
-    """Draw the figures of a study, or any tidy CSV whose columns are named by options.
+    """Draw the figures of a study, or any tidy table whose columns are named by options.
 
     Examples: toolbox plot gd anytime --format svg;
     toolbox plot my.csv --x step --y loss --hue optimizer --logy
     """
-    from toolbox.commands.plot import Show, plot_file, plot_study
+    from toolbox.commands.plot import Request, Show, plot
+    from toolbox.commands.reading import Reading
 
     given: dict[str, Any] = {"x": x, "y": y, "value": value, "hue": hue, "style": style}
     given |= {"col": col, "row": row, "kind": kind, "where": where, "title": title}
-    given |= {"logx": logx, "logy": logy}
+    given |= {"logx": logx, "logy": logy, "estimate": estimate, "band": band}
     references = [{"slope": s} for s in ref_slope or []] + [{"y": level} for level in ref_y or []]
     given["references"] = references or None
     changes = {name: part for name, part in given.items() if part is not None}
-    show = Show(tuple(part.strip() for part in formats.split(",")), terminal)
-    if target.endswith(".csv") or Path(target).is_file():
-        plot_file(Path(target), changes, show)
-    else:
-        plot_study(target, command, figure, pool, changes, show, out)
+    asked = tuple(part.strip() for part in formats.split(",")) if formats is not None else None
+    reading = Reading(sep, decimal, thousands)
+    request = Request(target, out, command, figure, pool, reading, changes)
+    plot(request, Show(asked, terminal, to), save_spec)
 
 
 def diff(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator,
 from toolbox.core.errors import UsageError
 from toolbox.core.where import compile_where
 
-Kind = Literal["line", "scatter", "heatmap", "bar", "step"]
+Kind = Literal["line", "scatter", "heatmap", "bar", "step", "envelope"]
 Name = Annotated[str, Field(min_length=1)]
 Label = bool | int | float | str
 Limits = tuple[FiniteFloat | None, FiniteFloat | None]
@@ -86,7 +86,11 @@ class FigureSpec(_Part):
     table: str = Field(
         "", description="table of the study; empty for a CSV named on the command line"
     )
-    kind: Kind = "line"
+    kind: Kind = Field(
+        "line",
+        description="envelope: the curve without its spikes, and each recorded value above it as a "
+        "stem, for curves that are known at separate times",
+    )
     x: Name
     y: Name
     value: Name | None = Field(None, description="heat map only: the column that colours the cells")
@@ -103,14 +107,25 @@ class FigureSpec(_Part):
         description="hue labels; each keeps its colour when others are absent; without a hue, "
         "the categories on x from left to right",
     )
+    col_order: tuple[Label, ...] = Field(
+        (), description="values of col whose panels come first, from left to right"
+    )
     labels: dict[str, str] = Field({}, description="column or label -> the text shown for it")
     xlabel: str | None = None
     ylabel: str | None = None
-    caption: str = Field("", description="written into the file's metadata and into reports")
-    claim: str | None = Field(None, description="id of the claim that the figure shows")
+    caption: str = Field("", description="stands under the figure and in the file's metadata")
+    claim: str | None = Field(
+        None, description="id of the claim that the figure shows; its verdict stands under it"
+    )
     estimate: Literal["mean", "median"] = "mean"
-    band: Literal["ci95", "none"] = Field(
-        "ci95", description="95 % confidence interval over replicates"
+    band: Literal["ci95", "replicates", "none"] = Field(
+        "ci95",
+        description="95 % confidence interval over replicates; or each of them as a thin line",
+    )
+    bounds: Limits = Field(
+        (None, None),
+        description="what the measured quantity cannot leave: intervals are cut there. Without it "
+        "[0, 1] where all values are in it",
     )
     references: tuple[Reference, ...] = ()
     xlim: Limits = (None, None)
@@ -124,14 +139,14 @@ class FigureSpec(_Part):
 
     _filter = field_validator("where")(_check_filter)
 
-    @field_validator("order")
+    @field_validator("order", "col_order")
     @classmethod
     def _each_once(cls, order: tuple[Any, ...]) -> tuple[Any, ...]:
         if len({str(label) for label in order}) < len(order):
-            raise ValueError("order names a label twice")
+            raise ValueError("a label stands twice")
         return order
 
-    @field_validator("xlim", "ylim", "vlim")
+    @field_validator("xlim", "ylim", "vlim", "bounds")
     @classmethod
     def _rising(cls, limits: Limits) -> Limits:
         low, high = limits
@@ -165,6 +180,8 @@ class FigureSpec(_Part):
             px, py = each.through or (1.0, 1.0)
             if (self.logx and px <= 0) or (self.logy and py <= 0):
                 raise ValueError("a slope cannot pass through a non-positive point of a log axis")
+        if self.col_order and self.col is None:
+            raise ValueError("col_order belongs to col")
         if self.kind == "bar" and self.logx:
             raise ValueError("bars stand side by side at equal distances: drop logx")
         return self

@@ -49,6 +49,15 @@ def in_ascii(character: str) -> str:
     return unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode() or "?"
 
 
+def can_show(characters: str, stream: IO[str]) -> bool:
+    """Whether the encoding of this stream has every one of the characters."""
+    try:
+        characters.encode(getattr(stream, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
 def width() -> int:
     """Columns of the terminal, of `COLUMNS`, or 80."""
     return shutil.get_terminal_size((80, 24)).columns

@@ -7,50 +7,80 @@ heavy is imported before a function is called.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import atexit
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolbox.core.figure import FigureSpec
+from toolbox.core.text import wrapped
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 FORMATS = ("png", "svg", "pdf")
+BRAILLE = "⠿━★█░│└─"
+"""Characters of a drawing in the terminal; a stream without them gets letters instead."""
 
 
 def render(
-    frame: pd.DataFrame, spec: FigureSpec, columns: Mapping[str, Any] | None = None
+    frame: pd.DataFrame,
+    spec: FigureSpec,
+    columns: Mapping[str, Any] | None = None,
+    footer: Sequence[str] | None = None,
 ) -> tuple[Figure, list[str]]:
     """Draw `frame` as `spec` says.
 
     columns : name -> object or dict with `meaning`, `unit`, `role`; names the axes. With role
         "parameter" the x values of replicates are matched exactly, otherwise replicates are
         aligned by forward fill.
+    footer : lines that stand under the figure, before what the curves are and behind the caption;
+        without it nothing stands there
     Returns the figure and notes: a sentence on whatever was masked, left out, averaged, aligned.
     Raises UsageError for missing columns, text where numbers are needed, and an empty selection.
     """
-    from .paint import paint
-    from .panels import arrange
+    with quiet():
+        from .paint import paint
+        from .panels import arrange
 
-    plot = arrange(frame, spec, columns or {})
-    return paint(plot), plot.notes
+        plot = arrange(frame, spec, columns or {})
+        return paint(plot, below(spec, footer, plot.summary)), plot.notes
+
+
+def below(spec: FigureSpec, footer: Sequence[str] | None, summary: str) -> list[str]:
+    """All lines that stand under a figure."""
+    if not footer:
+        return [spec.caption] if spec.caption else []
+    first, *rest = footer
+    return [line for line in (spec.caption, first, summary, *rest) if line]
 
 
 def save(
-    figure: Figure, stem: Path, formats: Sequence[str], provenance: Mapping[str, Any] | None = None
+    figure: Figure,
+    stem: Path,
+    formats: Sequence[str],
+    provenance: Mapping[str, Any] | None = None,
+    flag: str = "--out",
 ) -> list[Path]:
     """Write `stem`.png, .svg, .pdf (those in `formats`), each whole or not at all.
 
     provenance : JSON-ready facts that go into every file's metadata, such as title, caption,
-        runs, command.
+        runs, command. With `source` only a figure of that source is replaced.
+    flag : the option that chooses another place, for messages
     The bytes depend on figure and provenance alone: no date, no random ids.
-    Raises UsageError for an unknown format, ToolboxError when the disk refuses.
+    Raises UsageError for an unknown format and for a file that is there and is not ours,
+    ToolboxError when the disk refuses.
     """
-    from .paint import write
+    with quiet():
+        from .files import write
 
-    return write(figure, stem, formats, provenance or {})
+        return write(figure, stem, formats, provenance or {}, flag)
 
 
 def terminal(
@@ -61,14 +91,54 @@ def terminal(
     width: int = 80,
     height: int = 24,
     colour: bool = False,
+    braille: bool = True,
+    footer: Sequence[str] | None = None,
 ) -> tuple[str, list[str]]:
     """The same figure as text of at most `width` characters a line, about `height` lines a panel.
 
+    braille : whether dots finer than letters may be used
     Returns the text (without one escape sequence unless `colour`) and the notes of `render`.
     Raises UsageError like `render`, and when plotext is not installed.
     """
-    from .panels import arrange
-    from .textplot import draw
+    with quiet():
+        from .panels import arrange
+        from .textplot import draw
+        from .words import plain
 
-    plot = arrange(frame, spec, columns or {})
-    return draw(plot, width, height, colour), plot.notes
+        plot = arrange(frame, spec, columns or {})
+        text = draw(plot, width, height, colour, braille)
+    lines = [wrapped(plain(line), columns=width) for line in below(spec, footer, plot.summary)]
+    return "\n".join([text, *lines]), plot.notes
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without matplotlib's word on folders: where HOME cannot be written to, it gets another.
+
+    It would make a folder of its own and print three lines about it.
+    """
+    made = None
+    if "MPLCONFIGDIR" not in os.environ and "matplotlib" not in sys.modules and not _has_home():
+        made = tempfile.mkdtemp(prefix="toolbox-matplotlib-")
+        atexit.register(shutil.rmtree, made, ignore_errors=True)
+        os.environ["MPLCONFIGDIR"] = made
+    try:
+        yield
+    finally:
+        if made is not None:
+            os.environ.pop("MPLCONFIGDIR", None)
+
+
+def _has_home() -> bool:
+    """Whether both of matplotlib's own folders are there or can be made."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return False
+    for name, usual in (("XDG_CONFIG_HOME", ".config"), ("XDG_CACHE_HOME", ".cache")):
+        folder = Path(os.environ.get(name) or home / usual) / "matplotlib"
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        if not (folder.is_dir() and os.access(folder, os.W_OK)):
+            return False
+    return True

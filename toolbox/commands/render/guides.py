@@ -1,55 +1,194 @@
-"""Reference lines: slopes, levels and thresholds, each labelled where it stands."""
+"""Reference lines: slopes, levels and thresholds, each labelled where nothing is drawn."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.text import Annotation
+from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
 
 from toolbox.core.figure import FigureSpec, Reference
 
-from .panels import Panel
+from .plotdata import Panel, Plot
+from .statistics import Array
 from .style import GREY
+from .words import drawn, plain
 
-_TEXT: dict[str, Any] = {
-    "fontsize": 9.5,
-    "color": "#444444",
-    "zorder": 6,
-    "bbox": {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.0},
-}
 _LINE: dict[str, Any] = {"color": GREY, "linewidth": 1.2, "linestyle": (0, (4, 3)), "zorder": 1.5}
-
-
 REACH = 0.16  # half the length of a guide with an anchor, as a share of the axis
+TALL = 0.055  # height of a label, as a share of a single panel's
+LETTER = 0.0145  # width of a letter, as a share of a single panel's
+ENOUGH = 0.05  # more room than this around a label is no better
+NEXT_TO = 0.012  # gap between a line and its label
 
 
-def draw_guides(spec: FigureSpec, axes: list[tuple[Axes, Panel]]) -> None:
+def draw_guides(plot: Plot, axes: list[tuple[Axes, Panel]]) -> None:
     """Draw every reference into every panel without moving the limits; label the first panel."""
+    spec = plot.spec
     for index, (ax, panel) in enumerate(axes):
-        xlim, ylim = ax.get_xlim(), ax.get_ylim()
-        for each in spec.references:
-            label = each.label if index == 0 else ""
-            if each.y is not None:
-                ax.axhline(each.y, **_LINE)
-                if label:
-                    ax.annotate(
-                        label, (1.0, each.y), (-3, 3), xycoords=("axes fraction", "data"),
-                        textcoords="offset points", ha="right", va="bottom", **_TEXT,
-                    )  # fmt: skip
-            elif each.x is not None:
-                ax.axvline(each.x, **_LINE)
-                if label:
-                    ax.annotate(
-                        label, (each.x, 1.0), (3, -3), xycoords=("data", "axes fraction"),
-                        textcoords="offset points", ha="left", va="top", **_TEXT,
-                    )  # fmt: skip
-            else:
-                _slope(ax, each, label, spec, panel)
-        ax.set_xlim(xlim)
-        ax.set_ylim(ylim)
+        limits = ax.get_xlim(), ax.get_ylim()
+        guides = [(each, _line(each, spec, panel, *limits)) for each in spec.references]
+        for each, points in guides:
+            if points is not None:
+                gid = "slope guide" if each.slope is not None else "level guide"
+                ax.plot(points[0][[0, -1]], points[1][[0, -1]], gid=gid, **_LINE)
+        ax.set_xlim(limits[0])
+        ax.set_ylim(limits[1])
+        if index == 0:
+            scale = 1.0 if len(axes) == 1 else 2.0  # letters are larger in a smaller panel
+            lines = [_unit(ax, spec, *points) for _, points in guides if points is not None]
+            labels = _Labels(ax, panel, spec, scale, lines)
+            for each, points in guides:
+                if points is not None:
+                    labels.beside(each, *points)
+
+
+Points = tuple[Array, Array]
+
+
+def _line(
+    each: Reference, spec: FigureSpec, panel: Panel, xlim: tuple[float, float],
+    ylim: tuple[float, float],
+) -> Points | None:  # fmt: skip
+    """Points of a guide that are in view, in data units: x and y `(P,)` each."""
+    if each.y is not None:
+        if not min(ylim) <= each.y <= max(ylim):
+            return None
+        x = _at(np.linspace(0, 1, 200), xlim, spec.logx)
+        return x, np.full_like(x, each.y)
+    if each.x is not None:
+        if not min(xlim) <= each.x <= max(xlim):
+            return None
+        y = _at(np.linspace(0, 1, 200), ylim, spec.logy)
+        return np.full_like(y, each.x), y
+    through = each.through or lowest_end(spec, panel)
+    if through is None or each.slope is None:
+        return None
+    start, stop = 0.0, 1.0
+    if each.through is not None:  # a short guide beside the curves
+        middle = float(_share(through[0], xlim, spec.logx))
+        start, stop = middle - REACH, middle + REACH
+    x = _at(np.linspace(start, stop, 400), xlim, spec.logx)
+    y = slope_line(each.slope, through, x, spec.logx, spec.logy)
+    inside = (y >= min(ylim)) & (y <= max(ylim)) & (x >= min(xlim)) & (x <= max(xlim))
+    return (x[inside], y[inside]) if inside.sum() > 1 else None
+
+
+@dataclass
+class _Box:
+    """Room of a label, in shares of the axes."""
+
+    x: float
+    y: float
+    wide: float
+    tall: float
+
+    def distance(self, points: Array) -> float:
+        """From its edge to the nearest of `points : (N, 2)`; 0 when one is inside."""
+        off = np.abs(points - (self.x, self.y)) - (self.wide / 2, self.tall / 2)
+        return float(np.hypot(*np.maximum(off, 0).T).min(initial=1.0))
+
+    def grid(self) -> Array:
+        """Points all over it, so that others can keep away."""
+        u, v = np.linspace(-0.5, 0.5, 9), np.linspace(-0.5, 0.5, 3)
+        return np.array([(self.x + a * self.wide, self.y + b * self.tall) for a in u for b in v])
+
+
+class _Labels:
+    """Places labels one after another where curves, marks and earlier labels leave most room."""
+
+    def __init__(
+        self, ax: Axes, panel: Panel, spec: FigureSpec, scale: float, guides: list[Array]
+    ) -> None:
+        self.ax, self.spec, self.scale = ax, spec, scale
+        self.taken = np.concatenate([_drawn_points(ax, panel, spec), *guides])
+
+    def beside(self, each: Reference, x: ArrayLike, y: ArrayLike) -> None:
+        """Label a guide that passes the points."""
+        if not each.label:
+            return
+        line = _unit(self.ax, self.spec, x, y)
+        found = [box for box in self._candidates(each, line) if self._inside(box)]
+        if not found:  # no room for it anywhere
+            return
+        scores = [(min(b.distance(self.taken), ENOUGH), -k) for k, b in enumerate(found)]
+        box = found[scores.index(max(scores))]
+        text = self.ax.text(
+            box.x, box.y, drawn(each.label), transform=self.ax.transAxes, ha="center", va="center",
+            fontsize=9.5, color="#444444", zorder=6, gid="guide label",
+        )  # fmt: skip
+        text.set_path_effects([withStroke(linewidth=2, foreground="white")])
+        self.taken = np.concatenate([self.taken, box.grid()])
+
+    def _candidates(self, each: Reference, line: Array) -> list[_Box]:
+        """Boxes along the guide; the first are the better ones where several are as free."""
+        wide = LETTER * self.scale * max(2, len(plain(each.label)))
+        tall = TALL * self.scale
+        boxes = []
+        if each.slope is not None and each.through is not None:  # at the ends of a short guide
+            for (px, py), side in ((line[0], -1), (line[-1], 1)):
+                boxes.append(_Box(px + side * (wide / 2 + NEXT_TO), py, wide, tall))
+        steps = line[:: max(1, len(line) // 60)]
+        if each.y is not None:
+            steps = steps[::-1]  # from the right
+        if each.x is not None:
+            steps = steps[::-1]  # from the top
+            sides = [(wide / 2 + NEXT_TO, 0.0), (-wide / 2 - NEXT_TO, 0.0)]
+        elif each.y is not None:
+            sides = [(0.0, tall / 2 + NEXT_TO), (0.0, -tall / 2 - NEXT_TO)]
+        else:  # beside an inclined line, so far away that its box does not meet it
+            rise = abs(line[-1, 1] - line[0, 1]) / max(abs(line[-1, 0] - line[0, 0]), 1e-9)
+            off = tall / 2 + NEXT_TO + min(rise * wide / 2, 0.3)
+            sides = [(0.0, off), (0.0, -off)]
+        return boxes + [_Box(px + u, py + v, wide, tall) for px, py in steps for u, v in sides]
+
+    def _inside(self, box: _Box) -> bool:
+        return box.wide / 2 < box.x < 1 - box.wide / 2 and box.tall / 2 < box.y < 1 - box.tall / 2
+
+
+def _drawn_points(ax: Axes, panel: Panel, spec: FigureSpec) -> Array:
+    """Points along everything that is drawn in a panel, in shares of its axes: (N, 2)."""
+    near = [np.empty((0, 2))]
+    for curve in panel.curves:
+        for x, y in [*curve.lines, *curve.members[:40]]:
+            good = np.flatnonzero(~np.isnan(y))
+            good = good[:: max(1, good.size // 400)]
+            if not good.size:
+                continue
+            places = _unit(ax, spec, x[good], y[good])
+            if spec.kind == "scatter":
+                near.append(places)
+            else:  # along the line, not only at its points
+                steps = np.linspace(0, 1, 400) * (len(places) - 1)
+                index = np.arange(len(places))
+                near.append(np.stack([np.interp(steps, index, p) for p in places.T], axis=-1))
+        if curve.spikes is not None:
+            at, feet, tips = curve.spikes
+            near += [_unit(ax, spec, at, feet + share * (tips - feet)) for share in (0.3, 0.6, 1)]
+        for edge in (curve.low, curve.high):
+            if edge is not None and curve.line is not None and spec.kind != "bar":
+                good = np.flatnonzero(~np.isnan(edge) & ((edge > 0) | (not spec.logy)))
+                good = good[:: max(1, good.size // 200)]
+                near.append(_unit(ax, spec, curve.line[0][good], edge[good]))
+    near += [_unit(ax, spec, x, y) for _, x, y in panel.marks]
+    if spec.kind == "bar":
+        for patch in ax.patches:
+            (left, bottom), (right, top) = patch.get_window_extent().get_points()
+            corners = ax.transAxes.inverted().transform([(left, bottom), (right, top)])
+            u = np.linspace(corners[0, 0], corners[1, 0], 7)
+            v = np.linspace(corners[0, 1], corners[1, 1], 25)
+            near.append(np.stack(np.meshgrid(u, v), axis=-1).reshape(-1, 2))
+    return np.concatenate(near)
+
+
+def _unit(ax: Axes, spec: FigureSpec, x: ArrayLike, y: ArrayLike) -> Array:
+    """Places in shares of the axes: (N, 2)."""
+    return np.stack(
+        [_share(x, ax.get_xlim(), spec.logx), _share(y, ax.get_ylim(), spec.logy)], axis=-1
+    )
 
 
 def lowest_end(spec: FigureSpec, panel: Panel) -> tuple[float, float] | None:
@@ -66,7 +205,7 @@ def lowest_end(spec: FigureSpec, panel: Panel) -> tuple[float, float] | None:
 
 def slope_line(
     slope: float, through: tuple[float, float], x: ArrayLike, logx: bool, logy: bool
-) -> np.ndarray[Any, np.dtype[np.float64]]:
+) -> Array:
     """The guide's y at `x`: straight on the axes as drawn, through the anchor."""
     u = np.log10(x) if logx else np.asarray(x, dtype=float)
     u0 = np.log10(through[0]) if logx else through[0]
@@ -76,78 +215,11 @@ def slope_line(
         return np.asarray(10 ** (np.log10(through[1]) + slope * (u - u0)))
 
 
-def _slope(ax: Axes, each: Reference, label: str, spec: FigureSpec, panel: Panel) -> None:
-    through = each.through or lowest_end(spec, panel)
-    if through is None or each.slope is None:
-        return
-    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
-    if each.through is not None:  # a short guide beside the curves, labelled at its left
-        middle = _share(through[0], (left, right), spec.logx)
-        left, right = _at(middle + np.array([-REACH, REACH]), (left, right), spec.logx)
-    points = (np.geomspace if spec.logx else np.linspace)(left, right, 400)
-    y = slope_line(each.slope, through, points, spec.logx, spec.logy)
-    inside = np.flatnonzero((y >= bottom) & (y <= top))
-    if inside.size < 2:
-        return
-    x, y = points[inside], y[inside]
-    ax.plot(x[[0, -1]], y[[0, -1]], gid="slope guide", **_LINE)
-    if label:
-        if each.through is not None:
-            ax.annotate(
-                label, (x[0], y[0]), (-4, 0), textcoords="offset points", ha="right",
-                va="center", **_TEXT,
-            )  # fmt: skip
-            return
-        at, above = _free_place(ax, panel, spec, x, y, len(label))
-        ax.annotate(
-            label, (x[at], y[at]), (0, 7 if above else -7), textcoords="offset points",
-            ha="center", va="bottom" if above else "top", **_TEXT,
-        )  # fmt: skip
-
-
-def _free_place(
-    ax: Axes, panel: Panel, spec: FigureSpec, x: np.ndarray, y: np.ndarray, length: int
-) -> tuple[int, bool]:
-    """Where on the guide `x, y : (P,)` its label is farthest from curves and other labels."""
-
-    def unit(px: ArrayLike, py: ArrayLike) -> np.ndarray:
-        """Places in fractions of the axes: (N, 2)."""
-        return np.stack(
-            [_share(px, ax.get_xlim(), spec.logx), _share(py, ax.get_ylim(), spec.logy)], axis=-1
-        )
-
-    labels = [text for text in ax.texts if isinstance(text, Annotation) and text.xycoords == "data"]
-    crowd = [text.xy for text in labels]
-    near = [unit(*np.array(crowd, dtype=float).T)] if crowd else []
-    for curve in panel.curves:
-        for px, py in curve.lines:
-            good = ~np.isnan(py)
-            if good.sum() > 1:  # along the lines, not only at their points
-                places = unit(px[good], py[good])
-                places = places[:: max(1, len(places) // 400)]
-                steps = np.linspace(0, 1, 400) * (len(places) - 1)
-                index = np.arange(len(places))
-                near.append(np.stack([np.interp(steps, index, p) for p in places.T], axis=-1))
-    crowded = np.concatenate(near) if near else np.empty((0, 2))
-    half = 0.5 * min(0.016 * length, 0.4)  # of the label, as a share of the width of the axes
-    candidates = [(at, above) for at in range(0, x.size, 8) for above in (True, False)]
-    scores = []
-    for at, above in candidates:
-        middle = unit(x[at], y[at]) + np.array([0.0, 0.045 if above else -0.045])
-        inside = half + 0.01 < middle[0] < 0.99 - half and 0.04 < middle[1] < 0.96
-        reach = np.maximum(np.abs(crowded - middle) - (half, 0.03), 0)
-        clear = np.hypot(*reach.T).min(initial=1.0)
-        # Beyond a little clearance more is no better: then stay at the left end of the guide.
-        scores.append((inside, min(round(float(clear), 3), 0.08), -at))
-    return candidates[scores.index(max(scores))]
-
-
-def _at(share: np.ndarray, limits: tuple[float, float], log: bool) -> tuple[float, float]:
+def _at(share: np.ndarray, limits: tuple[float, float], log: bool) -> np.ndarray:
     """The inverse of `_share`."""
     low, high = np.log10(limits) if log else limits
     values = low + share * (high - low)
-    first, last = 10**values if log else values
-    return float(first), float(last)
+    return np.asarray(10**values if log else values)
 
 
 def _share(values: ArrayLike, limits: tuple[float, float], log: bool) -> np.ndarray:

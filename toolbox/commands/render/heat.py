@@ -5,14 +5,15 @@ from __future__ import annotations
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import Colormap, LogNorm, Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from toolbox.core.errors import UsageError
 
-from .panels import Cells, Panel, Plot
-from .style import SEQUENTIAL
+from .plotdata import Cells, Panel, Plot
+from .style import DIVERGING, SEQUENTIAL
+from .words import drawn
 
 MAX_NUMBERS = 144  # cells that are written out
 MAX_TICKS = 12
@@ -22,6 +23,7 @@ def draw_cells(plot: Plot, figure: Figure, axes: list[tuple[Axes, Panel]]) -> No
     """Colour the cells of every panel on one scale and add the colour bar."""
     spec = plot.spec
     norm = colour_norm(plot)
+    colours = matplotlib.colormaps[DIVERGING if is_signed(norm) else SEQUENTIAL]
     mesh = None
     for ax, panel in axes:
         cells = panel.cells
@@ -32,7 +34,7 @@ def draw_cells(plot: Plot, figure: Figure, axes: list[tuple[Axes, Panel]]) -> No
             np.arange(tall + 1) - 0.5,
             np.ma.masked_invalid(cells.values),
             norm=norm,
-            cmap=matplotlib.colormaps[SEQUENTIAL],
+            cmap=colours,
             rasterized=wide * tall > 1000,
             edgecolor="white",
             # Lines between many thin cells would wash their colours out.
@@ -44,7 +46,7 @@ def draw_cells(plot: Plot, figure: Figure, axes: list[tuple[Axes, Panel]]) -> No
         ax.spines[:].set_visible(False)
         _ticks(ax, plot, cells)
         if wide * tall <= MAX_NUMBERS and wide <= 12 and len(axes) <= 4:
-            _numbers(ax, cells, norm)
+            _numbers(ax, cells, norm, colours)
         if spec.contours and wide > 1 and tall > 1:
             lines = ax.contour(
                 cells.values, levels=sorted(spec.contours), colors="white", linewidths=1.8
@@ -53,7 +55,8 @@ def draw_cells(plot: Plot, figure: Figure, axes: list[tuple[Axes, Panel]]) -> No
             if wide * tall > MAX_NUMBERS:  # among written numbers a label only confuses
                 ax.clabel(lines, fontsize=9, fmt="%g")
     if mesh is not None:
-        figure.colorbar(mesh, ax=[ax for ax, _ in axes], label=plot.column(spec.measured), pad=0.02)
+        label = drawn(plot.column(spec.measured))
+        figure.colorbar(mesh, ax=[ax for ax, _ in axes], label=label, pad=0.02)
 
 
 def colour_norm(plot: Plot) -> Normalize:
@@ -63,9 +66,23 @@ def colour_norm(plot: Plot) -> Normalize:
     if not values.size:
         raise UsageError(f"Column {plot.spec.measured!r} has no value that its colours can show.")
     low, high = plot.spec.vlim
-    low = float(values.min()) if low is None else low
-    high = float(values.max()) if high is None else high
+    least, most = float(values.min()), float(values.max())
+    if not plot.spec.logvalue and (low, high) == (None, None) and signed(least, most):
+        low, high = -max(-least, most), max(-least, most)  # white is zero
+    low, high = least if low is None else low, most if high is None else high
+    if signed(low, high) and low != -high:
+        return TwoSlopeNorm(0.0, low, high)
     return (LogNorm if plot.spec.logvalue else Normalize)(low, high)
+
+
+def signed(low: float, high: float) -> bool:
+    """Whether values lie on both sides of zero, by more than rounding."""
+    return low < 0 < high and min(-low, high) > 0.01 * max(-low, high)
+
+
+def is_signed(norm: Normalize) -> bool:
+    """Whether a colour scale has zero inside it and takes a diverging map."""
+    return norm.vmin is not None and norm.vmax is not None and signed(norm.vmin, norm.vmax)
 
 
 def _ticks(ax: Axes, plot: Plot, cells: Cells) -> None:
@@ -76,10 +93,10 @@ def _ticks(ax: Axes, plot: Plot, cells: Cells) -> None:
         room = across if axis is ax.xaxis else 20 if share == 1 else MAX_TICKS
         step = -(-len(keys) // room)
         places = list(range(0, len(keys), step))
-        axis.set_ticks(places, labels=[plot.text(keys[place]) for place in places])
+        axis.set_ticks(places, labels=[drawn(plot.text(keys[place])) for place in places])
 
 
-def _numbers(ax: Axes, cells: Cells, norm: Normalize) -> None:
+def _numbers(ax: Axes, cells: Cells, norm: Normalize, colours: Colormap) -> None:
     """Write every value into its cell: two decimals for shares, else what the range needs."""
     sizes = np.abs(cells.values[~np.isnan(cells.values) & (cells.values != 0)])
     top, bottom = sizes.max(initial=0.0), sizes.min(initial=1.0)
@@ -90,7 +107,7 @@ def _numbers(ax: Axes, cells: Cells, norm: Normalize) -> None:
     for (i, j), value in np.ndenumerate(cells.values):
         if np.isnan(value):
             continue
-        cell = matplotlib.colormaps[SEQUENTIAL](norm(value))
+        cell = colours(norm(value))
         dark = 0.299 * cell[0] + 0.587 * cell[1] + 0.114 * cell[2] < 0.55
         text = ax.text(j, i, f"{value:{form}}", ha="center", va="center", fontsize=9, zorder=4)
         text.set_color("white" if dark else "#222222")

@@ -5,8 +5,7 @@ All decisions on data are taken here, before any drawing library is imported.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,94 +15,15 @@ from toolbox.core.errors import UsageError
 from toolbox.core.figure import REPLICATE, FigureSpec
 from toolbox.core.where import compile_where, unknown
 
+from .plotdata import Cells, Curve, Line, Panel, Plot
 from .repeats import average_repeats, entry
-from .statistics import ENOUGH, Array, align, ends, estimate
-from .style import MAX_LABELS, assign_slots, key_of, rank_of, text_of
-from .tally import Tally, counted
+from .rows import LINE, keys, tidy
+from .statistics import ENOUGH, align, common_range, ends, estimate, spikes
+from .style import DASHES, MAX_LABELS, assign_slots, key_of, rank_of
+from .tally import Tally
 
 MAX_PANELS = 48
 WRAP = 3  # panels in a row when `col` alone has several values
-
-Line = tuple[Array, Array]
-
-
-@dataclass
-class Curve:
-    """One hue and style in one panel. Bars use it too: x is then the place of the category."""
-
-    hue: str | None
-    style: str | None
-    line: Line | None
-    """The estimate, or the only replicate; None where two replicates stand for themselves."""
-    low: Array | None = None
-    high: Array | None = None
-    members: list[Line] = field(default_factory=list)
-    """Replicates that are drawn one by one."""
-    count: int = 1
-    """How many replicates it stands for."""
-
-    @property
-    def lines(self) -> list[Line]:
-        """The lines that carry the message."""
-        return [self.line] if self.line is not None else self.members
-
-
-@dataclass
-class Cells:
-    """A heat map: labels of the columns `xs : (W,)` and rows `ys : (H,)`, `values : (H, W)`."""
-
-    xs: list[str]
-    ys: list[str]
-    values: Array
-
-
-@dataclass
-class Panel:
-    """One pair of axes; `row` and `col` are the facet's labels."""
-
-    row: str | None
-    col: str | None
-    curves: list[Curve] = field(default_factory=list)
-    cells: Cells | None = None
-    marks: list[tuple[str | None, Array, Array]] = field(default_factory=list)
-
-
-@dataclass
-class Plot:
-    """Everything a drawing needs: spec, panels in reading order and the looks of labels."""
-
-    spec: FigureSpec
-    columns: Mapping[str, Any]
-    panels: list[Panel]
-    shape: tuple[int, int]
-    hues: dict[str, int]
-    styles: dict[str, int]
-    continuous: bool
-    categories: list[str] | None
-    notes: list[str]
-
-    def text(self, key: str) -> str:
-        """A label as shown."""
-        return self.spec.labels.get(key, text_of(key))
-
-    def column(self, name: str) -> str:
-        """A column as shown on an axis or a legend: `meaning [unit]`."""
-        if name in self.spec.labels:
-            return self.spec.labels[name]
-        meaning, unit = entry(self.columns, name, "meaning"), entry(self.columns, name, "unit")
-        # A meaning that is a sentence explains the column in the tables but fits no axis.
-        shown = meaning if meaning and len(meaning) <= 42 else name
-        return f"{shown} [{unit}]" if unit not in ("", "1") else shown
-
-    @property
-    def xlabel(self) -> str:
-        """The text under the x axis."""
-        return self.spec.xlabel if self.spec.xlabel is not None else self.column(self.spec.x)
-
-    @property
-    def ylabel(self) -> str:
-        """The text beside the y axis."""
-        return self.spec.ylabel if self.spec.ylabel is not None else self.column(self.spec.y)
 
 
 def arrange(frame: pd.DataFrame, spec: FigureSpec, columns: Mapping[str, Any]) -> Plot:
@@ -112,10 +32,16 @@ def arrange(frame: pd.DataFrame, spec: FigureSpec, columns: Mapping[str, Any]) -
         if name not in frame.columns:
             raise UsageError(unknown(name, frame.columns))
     notes: list[str] = []
-    frame = frame.reset_index(drop=True)  # tables pooled by concat repeat their index
+    if frame.index.name != LINE:
+        frame = frame.reset_index(drop=True)  # tables pooled by concat repeat their index
+    if spec.style in REPLICATE and spec.kind in ("line", "step", "envelope"):
+        # A dash pattern for each of many replicates tells nobody which is which.
+        band = "ci95" if spec.kind == "envelope" else "replicates"
+        spec = spec.model_copy(update={"style": None, "band": band})
     order = [key_of(label) for label in spec.order]
-    # Slots are given before rows are chosen: a filter must not repaint what it leaves.
-    hues = assign_slots(_keys(frame, spec.hue).dropna().unique(), order) if spec.hue else {}
+    # Looks are given before rows are chosen: a filter must not repaint what it leaves.
+    labels = list(keys(frame, spec.hue).dropna().unique()) if spec.hue else []
+    hues, ramp = _looks(labels, order)
     styles = _by_rank(frame, spec.style)
     rows = frame
     if spec.where:
@@ -128,108 +54,54 @@ def arrange(frame: pd.DataFrame, spec: FigureSpec, columns: Mapping[str, Any]) -
         )
     if spec.caveat and compile_where(spec.caveat.where).mask(rows).any():
         spec = spec.model_copy(update={"title": f"{spec.title} ({spec.caveat.label})".strip()})
-    data, categories = _tidy(rows, spec, notes)
-    present = set(data["hue"].dropna())
-    shown = [label for label in order if label in present]
-    shown += sorted(present - set(order), key=rank_of)
+    data, categories, dates = tidy(rows, spec, columns, notes)
+    shown = _in_order(data["hue"], order)
     continuous = len(shown) > MAX_LABELS and all(rank_of(label)[0] == 0 for label in shown)
     if len(shown) > MAX_LABELS:
         how = "a continuous colour scale replaces the legend" if continuous else "colours repeat"
         notes.append(f"{len(shown)} labels of {spec.hue!r}: {how}")
+    if len(styles) > len(DASHES):
+        notes.append(f"{len(styles)} labels of {spec.style!r}: dash patterns repeat")
     panels, shape = _facets(data, spec)
     plot = Plot(
-        spec, columns, panels, shape, {label: hues[label] for label in shown},
-        {label: styles[label] for label in sorted(set(data["style"].dropna()), key=rank_of)},
-        continuous, categories, notes,
+        spec, columns, panels, shape, {label: hues[label] for label in shown}, ramp,
+        {label: styles[label] for label in _in_order(data["style"], [])},
+        continuous, categories, dates, notes,
     )  # fmt: skip
     data = average_repeats(data, rows, spec, columns, notes)
     _fill(plot, data)
     return plot
 
 
-def _keys(frame: pd.DataFrame, name: str | None) -> pd.Series:
-    """The labels of a column as text, missing where the column is missing or not given."""
-    if name is None:
-        return pd.Series(np.nan, index=frame.index, dtype=object)
-    column = frame[name]
-    names = {value: key_of(value) for value in column.dropna().unique()}
-    return column.map(names).astype(object)
+def _looks(labels: list[str], order: list[str]) -> tuple[dict[str, int], dict[str, float]]:
+    """The slot of each hue and, where all are numbers, its place on the colour scale."""
+    if labels and all(rank_of(label)[0] == 0 for label in labels):
+        ranked = sorted({*labels, *order}, key=rank_of)
+        if all(rank_of(label)[0] == 0 for label in ranked):
+            places = np.linspace(0, 1, len(ranked))
+            return (
+                {label: index for index, label in enumerate(ranked)},
+                dict(zip(ranked, places.tolist(), strict=True)),
+            )
+    return assign_slots(labels, order), {}
+
+
+def _in_order(column: pd.Series, order: Sequence[str]) -> list[str]:
+    """The labels that are there: those of `order` first, the others by value or name."""
+    present = set(column.dropna().unique())
+    shown = [label for label in order if label in present]
+    return shown + sorted(present - set(order), key=rank_of)
 
 
 def _by_rank(frame: pd.DataFrame, name: str | None) -> dict[str, int]:
-    labels = _keys(frame, name).dropna().unique()
+    labels = keys(frame, name).dropna().unique()
     return {label: index for index, label in enumerate(sorted(labels, key=rank_of))}
 
 
-def _numbers(column: pd.Series) -> Array:
-    if column.dtype.kind not in "iufb":
-        sample = column.dropna()
-        value = sample.iloc[0] if len(sample) else "nothing"
-        raise UsageError(f"Column {column.name!r} must hold numbers to be drawn, not {value!r}.")
-    return column.to_numpy(dtype=float, na_value=np.nan)
-
-
-def _tidy(
-    rows: pd.DataFrame, spec: FigureSpec, notes: list[str]
-) -> tuple[pd.DataFrame, list[str] | None]:
-    """Rows with the columns x, y (the measured value), hue, style, row, col, replicate, mark.
-
-    Rows that cannot stand anywhere leave here and are counted; missing y stay as gaps.
-    """
-    data = pd.DataFrame(
-        {"hue": _keys(rows, spec.hue), "style": _keys(rows, spec.style)}, index=rows.index
-    )
-    data["row"], data["col"] = _keys(rows, spec.row), _keys(rows, spec.col)
-    categories = None
-    cells = spec.kind == "heatmap"
-    if cells or spec.kind == "bar" or rows[spec.x].dtype.kind not in "iuf":
-        keys = _keys(rows, spec.x)
-        first = [] if spec.hue else [key_of(label) for label in spec.order]
-        categories = sorted(
-            keys.dropna().unique(),
-            key=lambda label: (
-                first.index(label) if label in first else len(first),
-                rank_of(label),
-            ),
-        )
-        place = {label: index for index, label in enumerate(categories)}
-        data["x"] = keys.map(place).astype(float)
-        if spec.logx:
-            raise UsageError(f"Column {spec.x!r} holds no numbers: a log axis cannot show it.")
-    else:
-        data["x"] = _numbers(rows[spec.x])
-    data["y"] = _numbers(rows[spec.measured])
-    data["cell"] = _keys(rows, spec.y) if cells else np.nan
-    own = [name for name in REPLICATE if name in rows.columns and name not in spec.columns]
-    data["replicate"] = rows.groupby(own, dropna=False).ngroup() if own else 0
-    data["mark"] = compile_where(spec.highlight.where).mask(rows) if spec.highlight else False
-
-    infinite = np.isinf(data["y"])
-    for bad, what in ((data["y"].isna(), "missing"), (infinite, "infinite")):
-        if bad.any():
-            notes.append(f"left out {counted(bad.sum(), what, 'value')} of {spec.measured!r}")
-    data.loc[infinite, "y"] = np.nan
-    bad = ~np.isfinite(data["x"])
-    for name in ("hue", "style", "row", "col"):
-        if getattr(spec, name):
-            bad |= data[name].isna()
-    if cells:
-        bad |= data["cell"].isna()
-    if bad.any():
-        notes.append(f"left out {counted(bad.sum(), '', 'row')} without x, facet or label")
-        data = data[~bad]
-    if spec.logx and (bad := data["x"] <= 0).any():
-        what = counted(bad.sum(), "non-positive", "value")
-        notes.append(f"masked {what} of {spec.x!r} on the log axis")
-        data = data[~bad]
-    if data["y"].isna().all():
-        raise UsageError(f"Column {spec.measured!r} has no finite value in the rows to be drawn.")
-    return data, categories
-
-
 def _facets(data: pd.DataFrame, spec: FigureSpec) -> tuple[list[Panel], tuple[int, int]]:
-    rows = sorted(data["row"].dropna().unique(), key=rank_of) or [None]
-    cols = sorted(data["col"].dropna().unique(), key=rank_of) or [None]
+    rows: Sequence[str | None] = _in_order(data["row"], []) or [None]
+    order = [key_of(label) for label in spec.col_order]
+    cols: Sequence[str | None] = _in_order(data["col"], order) or [None]
     if len(rows) * len(cols) > MAX_PANELS:
         raise UsageError(
             f"{len(rows) * len(cols)} panels are too many (at most {MAX_PANELS}): "
@@ -262,6 +134,7 @@ def _fill(plot: Plot, data: pd.DataFrame) -> None:
         else:
             panel.curves = list(_curves(plot, mine, tally))
     plot.notes += tally.notes()
+    plot.summary = tally.summary()
 
 
 def _curves(plot: Plot, data: pd.DataFrame, tally: Tally) -> Iterator[Curve]:
@@ -272,6 +145,7 @@ def _curves(plot: Plot, data: pd.DataFrame, tally: Tally) -> Iterator[Curve]:
     }
     # A parameter is not a time: the value at 10 says nothing about the missing one at 100.
     fill = plot.categories is None and entry(plot.columns, spec.x, "role") != "parameter"
+    bounds = _bounds(data["y"], spec)
     for hue in plot.hues or [None]:
         for style in plot.styles or [None]:
             part = groups.get((hue, style))
@@ -282,8 +156,12 @@ def _curves(plot: Plot, data: pd.DataFrame, tally: Tally) -> Iterator[Curve]:
                 curve = Curve(hue, style, (part["x"].to_numpy(), part["y"].to_numpy()))
             else:
                 curve = _curve(hue, style, part, fill, spec, tally)
+                tally.bounded += _stay_inside(curve, bounds)
             hidden = _mask(curve) if spec.logy else 0
             tally.masked(raw, hidden, pooled=curve.count >= ENOUGH)
+            if spec.kind == "envelope" and curve.line is not None:
+                base, *found = spikes(*curve.line, spec.logx, spec.logy)
+                curve.line, curve.spikes = (curve.line[0], base), (found[0], found[1], found[2])
             yield curve
 
 
@@ -291,33 +169,76 @@ def _curve(
     hue: str | None, style: str | None, part: pd.DataFrame, fill: bool, spec: FigureSpec,
     tally: Tally,
 ) -> Curve:  # fmt: skip
-    """Individual replicates when there are one or two, an estimate with its interval from three."""
-    part = part.sort_values("x", kind="stable")
-    replicates = [
-        (one["x"].to_numpy(), one["y"].to_numpy()) for _, one in part.groupby("replicate")
-    ]
+    """Individual replicates when there are one or two, an estimate with its interval from three.
+
+    There is no estimate where some replicate has not begun or has ended: those that are left
+    there are others than those before, and their mean would move although none of them does.
+    """
+    if not part["x"].is_monotonic_increasing:
+        part = part.sort_values("x", kind="stable")
+    replicates = _replicates(part)
     tally.replicates(len(replicates))
-    name = " ".join(label for label in (hue, style) if label is not None)
-    if len(replicates) > 1 and (early := ends(replicates)) and fill:
-        tally.shorter.append(
-            f"replicates differ in length{f' for {name!r}' if name else ''}: {early.early} of "
-            f"{early.total} end before {spec.x} = {early.last:g} (the first at {early.first:g}); "
-            "beyond its end a replicate counts no more"
-        )
     if len(replicates) == 1:
         return Curve(hue, style, replicates[0])
-    if len(replicates) < ENOUGH:
+    known = common_range(replicates) if fill else (-np.inf, np.inf)
+    if fill and (differ := ends(replicates)):
+        name = " ".join(label for label in (hue, style) if label is not None)
+        tally.shorter.append(f"{differ.text(spec.x)}{f' ({name})' if name else ''}")
+    if len(replicates) < ENOUGH or known is None:
         return Curve(hue, style, None, members=replicates, count=len(replicates))
     if fill and any(not np.array_equal(x, replicates[0][0]) for x, _ in replicates[1:]):
         tally.filled += 1
     x, values = align(replicates, fill)
+    values[:, (x < known[0]) | (x > known[1])] = np.nan
     centre, low, high = estimate(values, spec.estimate)
-    if spec.band == "none":
-        return Curve(hue, style, (x, centre), count=len(replicates))
-    if np.isnan(low).all():
-        tally.too_few = True
-        return Curve(hue, style, (x, centre), members=replicates, count=len(replicates))
-    return Curve(hue, style, (x, centre), low, high, count=len(replicates))
+    curve = Curve(hue, style, (x, centre), count=len(replicates))
+    if spec.band == "replicates":
+        curve.members = replicates
+    elif spec.band == "ci95" and np.isnan(low).all():
+        tally.too_few, curve.members = True, replicates
+    else:
+        curve.members = [part for one in replicates for part in _outside(one, known)]
+        if spec.band == "ci95":
+            curve.low, curve.high = low, high
+    return curve
+
+
+def _replicates(part: pd.DataFrame) -> list[Line]:
+    """The rows, sorted by x, of each replicate."""
+    numbers = part["replicate"].to_numpy()
+    x, y = part["x"].to_numpy(), part["y"].to_numpy()
+    if (numbers == numbers[0]).all():
+        return [(x, y)]
+    by = np.argsort(numbers, kind="stable")
+    cuts = np.flatnonzero(np.diff(numbers[by])) + 1
+    return list(zip(np.split(x[by], cuts), np.split(y[by], cuts), strict=True))
+
+
+def _outside(line: Line, known: tuple[float, float]) -> list[Line]:
+    """The parts of a replicate before and behind what all have, joined to the first point of it."""
+    x, y = line
+    first, last = np.searchsorted(x, known[0], "left"), np.searchsorted(x, known[1], "right")
+    parts = ((x[: first + 1], y[: first + 1]), (x[max(last - 1, 0) :], y[max(last - 1, 0) :]))
+    return [part for part in parts if part[0].size > 1]
+
+
+def _bounds(values: pd.Series, spec: FigureSpec) -> tuple[float | None, float | None]:
+    """What the drawn quantity cannot leave: as declared, or [0, 1] where every value is there."""
+    if spec.bounds != (None, None):
+        return spec.bounds
+    low, high = values.min(), values.max()
+    return (0.0, 1.0) if low >= 0 and high <= 1 else (None, None)
+
+
+def _stay_inside(curve: Curve, bounds: tuple[float | None, float | None]) -> bool:
+    """Cut the interval at the bounds of its quantity; whether there was anything to cut."""
+    if curve.low is None or curve.high is None or bounds == (None, None):
+        return False
+    low, high = np.clip(curve.low, *bounds), np.clip(curve.high, *bounds)
+    cut = bool(np.nansum(low != curve.low) - np.isnan(low).sum() > 0)
+    cut |= bool(np.nansum(high != curve.high) - np.isnan(high).sum() > 0)
+    curve.low, curve.high = low, high
+    return cut
 
 
 def _mask(curve: Curve) -> int:

@@ -57,22 +57,84 @@ def estimate(
 
 @dataclass(frozen=True)
 class Ends:
-    """Replicates that stop early: how many of how many, and where the first and the last stop."""
+    """Replicates of different extent: where the part begins and ends that all of them have."""
 
-    early: int
     total: int
-    first: float
-    last: float
+    without: int
+    """How many have no finite value at all."""
+    known: tuple[float, float] | None
+    reach: tuple[float, float]
+    """From the first beginning to the last end."""
+
+    def text(self, x: str) -> str:
+        """A sentence on it."""
+        said = []
+        if self.without:
+            said.append(f"{self.without} of {self.total} replicates have no value")
+        if self.known is None:
+            said.append(f"no {x} is common to all replicates, so each is drawn alone")
+        elif self.known != self.reach:
+            said.append(
+                f"only from {x} = {self.known[0]:g} to {self.known[1]:g} are all replicates there; "
+                "elsewhere each is drawn alone"
+            )
+        return "; ".join(said)
+
+
+def common_range(replicates: list[tuple[Array, Array]]) -> tuple[float, float] | None:
+    """The x from the last beginning to the first end of the replicates that have values."""
+    spans = _spans(replicates)
+    if not spans:
+        return None
+    low, high = max(first for first, _ in spans), min(last for _, last in spans)
+    return (low, high) if low <= high else None
+
+
+def _spans(replicates: list[tuple[Array, Array]]) -> list[tuple[float, float]]:
+    """First and last x with a finite value, of each replicate that has one."""
+    finite = [x[~np.isnan(y)] for x, y in replicates]
+    return [(float(x[0]), float(x[-1])) for x in finite if x.size]
 
 
 def ends(replicates: list[tuple[Array, Array]]) -> Ends | None:
-    """None when all replicates reach the same last x with a finite value."""
-    stops = [float(x[~np.isnan(y)][-1]) for x, y in replicates if not np.isnan(y).all()]
-    missing = len(replicates) - len(stops)
-    if not stops or (not missing and min(stops) == max(stops)):
+    """None when all replicates begin at one x and end at one x, with finite values."""
+    spans = _spans(replicates)
+    if not spans:
         return None
-    early = missing + sum(stop < max(stops) for stop in stops)
-    return Ends(early, len(replicates), min(stops), max(stops))
+    without = len(replicates) - len(spans)
+    reach = (min(first for first, _ in spans), max(last for _, last in spans))
+    known = common_range(replicates)
+    if not without and known == reach:
+        return None
+    return Ends(len(replicates), without, known, reach)
+
+
+WINDOW = 0.025  # half of it, as a share of the axis
+STANDS_OUT = 0.02  # of the height of the drawn values
+
+
+def spikes(x: Array, y: Array, logx: bool, logy: bool) -> tuple[Array, Array, Array, Array]:
+    """The line below the spikes of a curve and the spikes: `base (P,)`, places, feet, tips `(S,)`.
+
+    The base is the morphological opening of y: it follows the curve wherever that is monotone over
+    a window, and passes below whatever is narrower. x rises; NaN are gaps.
+    """
+    base = np.full(y.size, np.nan)
+    good = np.flatnonzero(~np.isnan(y))
+    u = np.log(x[good]) if logx else x[good]
+    v = np.log(y[good]) if logy else y[good]
+    if u.size < 5 or u[-1] == u[0]:
+        return y, np.empty(0), np.empty(0), np.empty(0)
+    half = WINDOW * (u[-1] - u[0])
+    index = np.arange(u.size)
+    left = np.minimum(np.searchsorted(u, u - half, "left"), np.maximum(index - 1, 0))
+    right = np.maximum(np.searchsorted(u, u + half, "right"), np.minimum(index + 2, u.size))
+    low = np.array([v[a:b].min() for a, b in zip(left, right, strict=True)])
+    opened = np.array([low[a:b].max() for a, b in zip(left, right, strict=True)])
+    base[good] = np.exp(opened) if logy else opened
+    out = good[v - opened > STANDS_OUT * (v.max() - v.min())]
+    base[np.setdiff1d(good, out)] = y[np.setdiff1d(good, out)]
+    return base, x[out], base[out], y[out]
 
 
 def thin(x: Array, lines: list[Array], log: bool, buckets: int = 1200) -> NDArray[np.intp]:

@@ -14,6 +14,7 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (5, 1.4, 1, 1.4)), (0, (1.2, 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "#666666"
 SEQUENTIAL = "viridis"
+DIVERGING = "RdBu_r"
 MAX_LABELS = 12  # beyond this many hues nobody tells the colours apart
 
 STYLE: Any = {

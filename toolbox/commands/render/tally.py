@@ -23,6 +23,7 @@ class Tally:
         self.sizes: set[int] = set()
         self.raw = self.hidden = self.filled = self.empty = 0
         self.any_pooled = self.too_few = False
+        self.bounded = 0
         self.shorter: list[str] = []
 
     def replicates(self, number: int) -> None:
@@ -48,28 +49,34 @@ class Tally:
             )
         notes += self.shorter[:MAX_SAME_NOTES]
         if (more := len(self.shorter) - MAX_SAME_NOTES) > 0:
-            notes.append(f"replicates differ in length in {counted(more, 'more', 'curve')}")
+            notes.append(f"the same in {counted(more, 'more', 'curve')}")
+        if self.bounded:
+            what = counted(self.bounded, "", "curve")
+            notes.append(f"the interval of {what} is cut at the bounds of {spec.measured!r}")
         if self.filled:
             what = counted(self.filled, "", "curve")
             notes.append(f"aligned the replicates of {what} on one grid of {spec.x!r} by forward "
                          "fill within each replicate")  # fmt: skip
         if self.empty:
             notes.append(f"{counted(self.empty, 'empty', 'cell')}")
-        return notes + self._sizes()
+        return notes + [text for text in (self.summary(),) if text]
 
-    def _sizes(self) -> list[str]:
+    def summary(self) -> str:
+        """What stands for the replicates, or nothing where there are none."""
         if not self.sizes or max(self.sizes) == 1:
-            return []
+            return ""
         low, high = min(self.sizes), max(self.sizes)
         size = f"{low}" if low == high else f"{low} to {high}"
         if self.spec.kind == "heatmap":
-            return [f"each cell: {self.spec.estimate} of {size} replicates"]
+            return f"each cell: {self.spec.estimate} of {size} replicates"
         if high < ENOUGH:
-            return [f"{size} replicates: drawn one by one, no interval"]
+            return f"{size} replicates: drawn one by one, no interval"
         text = f"{self.spec.estimate} of {size} replicates"
+        if self.spec.band == "replicates":
+            return f"thick: {text}; thin: each of them"
         if self.too_few:
-            return [f"{text}; a 95 % interval of the median needs 6, so replicates are drawn too"]
+            return f"{text}; a 95 % interval of the median needs 6, so replicates are drawn too"
         if self.spec.band == "none":
-            return [f"{text}; no interval asked for"]
+            return f"{text}; no interval asked for"
         law = "Student-t interval" if self.spec.estimate == "mean" else "order-statistic interval"
-        return [f"{text}; band: pointwise 95 % {law}"]
+        return f"{text}; band: pointwise 95 % {law}"

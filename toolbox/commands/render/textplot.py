@@ -3,55 +3,59 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import Normalize
 
 from toolbox.core.errors import UsageError
 
-from .panels import Cells, Curve, Panel, Plot
+from .heat import colour_norm, is_signed
+from .looks import Looks
+from .plotdata import Cells, Curve, Panel, Plot
 from .statistics import Array, thin
 from .style import slot
+from .words import plain
 
-_LETTERS = {"kappa": "κ", "tau": "τ", "theta": "θ", "epsilon": "ε", "mu": "μ", "lambda": "λ"}
-_LETTERS |= {"alpha": "α", "beta": "β", "eta": "η", "rho": "ρ", "leq": "≤", "geq": "≥"}
 MIN_WIDTH, MIN_HEIGHT = 40, 10
 _RAMP = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))  # viridis
+_SIGNED = ((33, 102, 172), (146, 197, 222), (150, 150, 150), (244, 165, 130), (178, 24, 43))
+SIGNS = "ox+*#@%&sdv^AVHNZKEB"
+MAX_LEGEND = 24
+
+RGB = tuple[int, int, int]
 
 
-def draw(plot: Plot, width: int, height: int, colour: bool) -> str:
-    """All panels on top of each other."""
+def draw(plot: Plot, width: int, height: int, colour: bool, braille: bool = True) -> str:
+    """All panels on top of each other.
+
+    braille : whether finer dots than letters may be used
+    """
     width = max(width, MIN_WIDTH)
     height = max(height, MIN_HEIGHT) if len(plot.panels) == 1 else max(height * 2 // 3, MIN_HEIGHT)
     parts = [plot.spec.title] if plot.spec.title else []
     for panel in plot.panels:
-        facets = ((plot.spec.row, panel.row), (plot.spec.col, panel.col))
-        title = ", ".join(f"{name} = {plot.text(label)}" for name, label in facets if label)
+        title = plot.heading(panel)
         if plot.spec.kind == "heatmap":
             text = _cells(plot, panel, width, colour)
         elif plot.spec.kind == "bar":
             text = _bars(plot, panel, width, colour)
         else:
-            text = _curves(plot, panel, width, height, colour)
+            text = _curves(plot, panel, width, height, colour, braille)
         parts.append(f"{title}\n{text}" if title else text)
-    return "\n".join(untex(line).rstrip() for line in "\n".join(parts).splitlines())
+    return "\n".join(plain(line).rstrip() for line in "\n".join(parts).splitlines())
 
 
-def untex(text: str) -> str:
-    """A label's $mathematics$ as plain characters: $\\kappa^{0.89}$ becomes κ^0.89."""
-    for formula in re.findall(r"\$[^$]*\$", text):
-        plain = re.sub(r"\\([A-Za-z]+)", lambda word: _LETTERS.get(word[1], word[1]), formula)
-        text = text.replace(formula, re.sub(r"\\,|[{}$]", "", plain), 1)
-    return text
-
-
-def _paint(text: str, rgb: tuple[int, int, int], colour: bool) -> str:
+def _paint(text: str, rgb: RGB, colour: bool) -> str:
     return f"\x1b[38;2;{rgb[0]};{rgb[1]};{rgb[2]}m{text}\x1b[0m" if colour else text
 
 
-def _rgb(index: int) -> tuple[int, int, int]:
-    code = slot(index).colour.lstrip("#")
+def _rgb(plot: Plot, curve: Curve) -> RGB:
+    if curve.hue is None and curve.style is not None:
+        colour = slot(plot.styles[curve.style]).colour
+    else:
+        colour = Looks(plot).colour(curve.hue)
+    code = colour.lstrip("#")
     return int(code[0:2], 16), int(code[2:4], 16), int(code[4:6], 16)
 
 
@@ -59,19 +63,13 @@ def _name(plot: Plot, curve: Curve) -> str:
     return " ".join(plot.text(key) for key in (curve.hue, curve.style) if key is not None)
 
 
-def _index(plot: Plot, curve: Curve) -> int:
-    if curve.hue is not None:
-        return plot.hues[curve.hue]
-    return plot.styles[curve.style] if curve.style is not None else 0
-
-
 # -- lines, steps, points ------------------------------------------------------------------------
 
 
-def _curves(plot: Plot, panel: Panel, width: int, height: int, colour: bool) -> str:
+def _curves(plot: Plot, panel: Panel, width: int, height: int, colour: bool, braille: bool) -> str:
     """plotext draws on plain axes; logarithms and their ticks are ours, its own show 0.0000000."""
     spec = plot.spec
-    lines: list[tuple[Curve, Array, Array]] = []
+    lines: list[tuple[Curve, Array, Array, bool]] = []
     for curve in panel.curves:
         for x, y in curve.lines:
             kept = thin(x, [y], spec.logx, buckets=2 * width) if spec.kind != "scatter" else ...
@@ -79,38 +77,43 @@ def _curves(plot: Plot, panel: Panel, width: int, height: int, colour: bool) -> 
             gaps = np.flatnonzero(np.isnan(v))  # a gap stays a gap: nothing is drawn across it
             for part in np.split(np.arange(v.size), gaps):
                 part = part[~np.isnan(v[part])]
-                lines.append((curve, u[part], v[part]))
-    known = [(u, v) for _, u, v in lines if u.size]
+                lines.append((curve, u[part], v[part], spec.kind != "scatter"))
+        if curve.spikes is not None:
+            at, _, tips = curve.spikes
+            lines.append((curve, _scaled(at, spec.logx), _scaled(tips, spec.logy), False))
+    known = [(u, v) for _, u, v, _ in lines if u.size]
     if not known:
         return "(nothing to draw)"
     frame = _Axes(width, height, colour)
     u, v = (np.concatenate([pair[axis] for pair in known]) for axis in (0, 1))
     levels = [each.y for each in spec.references if each.y is not None]
     levels = [_scaled(np.array([y]), spec.logy)[0] for y in levels if y > 0 or not spec.logy]
-    frame.limits("x", u, spec.logx, spec.xlim, plot.categories)
+    frame.limits("x", u, spec.logx, spec.xlim, plot.categories, plot.dates)
     frame.limits("y", np.append(v, levels), spec.logy, spec.ylim, None)
     for level in levels:
         frame.level(float(level))
-    legend: dict[str, tuple[str, int]] = {}
-    for curve, u, v in lines:
-        index = _index(plot, curve)
-        # One curve is finest in braille; several must differ where there is no colour.
-        symbol = "braille" if colour or len(panel.curves) == 1 else "ox+*#@%&sd^v"[index % 12]
+    # A sign of its own for each curve, the same in every panel, on a coloured terminal too.
+    pairs = plot.combinations()
+    legend: dict[str, tuple[str, RGB]] = {}
+    for curve, u, v, joined in lines:
+        number, rgb = pairs.index((curve.hue, curve.style)), _rgb(plot, curve)
+        symbol = "braille" if braille and len(pairs) == 1 else SIGNS[number % len(SIGNS)]
         if spec.kind == "step" and u.size > 1:
             u, v = np.repeat(u, 2)[1:], np.repeat(v, 2)[:-1]
-        frame.signal(u, v, symbol, _rgb(index), joined=spec.kind != "scatter")
+        frame.signal(u, v, symbol, rgb, joined=joined)
         if name := _name(plot, curve):
-            legend[name] = ("━━" if symbol == "braille" else symbol, index)
+            legend[name] = ("━━" if symbol == "braille" else symbol, rgb)
+    star = "★" if braille else "*"
     for _, x, y in panel.marks:
-        frame.signal(_scaled(x, spec.logx), _scaled(y, spec.logy), "★", (0, 0, 0), joined=False)
-    text = frame.build(plot.xlabel)
-    shown = [
-        f"{_paint(sign, _rgb(index), colour)} {name}" for name, (sign, index) in legend.items()
-    ]
+        frame.signal(_scaled(x, spec.logx), _scaled(y, spec.logy), star, (0, 0, 0), joined=False)
+    text = frame.build(plain(plot.xlabel))
+    shown = [f"{_paint(sign, rgb, colour)} {plain(name)}" for name, (sign, rgb) in legend.items()]
+    if len(shown) > MAX_LEGEND:
+        shown[MAX_LEGEND - 1 :] = [f"... and {len(shown) - MAX_LEGEND + 1} more"]
     if spec.highlight and panel.marks:
-        shown.append(f"★ {spec.highlight.label}")
+        shown.append(f"{star} {spec.highlight.label}")
     rows = [plot.ylabel, text]
-    if 0 < len(shown) <= 24:
+    if shown:
         rows += _wrap(shown, width)
     return "\n".join(rows)
 
@@ -150,8 +153,9 @@ class _Axes:
         self.figure.plot_size(width, height)
 
     def limits(
-        self, axis: str, values: Array, log: bool, wanted: Any, categories: list[str] | None
-    ) -> None:
+        self, axis: str, values: Array, log: bool, wanted: Any, categories: list[str] | None,
+        dates: bool = False,
+    ) -> None:  # fmt: skip
         low, high = float(values.min()), float(values.max())
         if wanted[0] is not None:
             low = math.log10(wanted[0]) if log else wanted[0]
@@ -162,7 +166,10 @@ class _Axes:
         ruler = self.figure.ruler(axis)
         ruler.lim(low, high)
         places = list(range(len(categories))) if categories else ticks(low, high, log)
-        names = categories or [f"{10**place if log else place:g}" for place in places]
+        if dates:
+            names = [_date(place, high - low) for place in places]
+        else:
+            names = categories or [f"{10**place if log else place:g}" for place in places]
         ruler.ticks(places, names)
 
     def signal(
@@ -204,11 +211,19 @@ def ticks(low: float, high: float, log: bool, wanted: int = 6) -> list[float]:
             for index in range(first, last + 1)]  # fmt: skip
 
 
+def _date(days: float, span: float) -> str:
+    """A day since 1970 as text, with the time where all is within a few days."""
+    import datetime
+
+    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(days=days)
+    return moment.strftime("%Y-%m-%d" if span > 5 else "%m-%d %H:%M")
+
+
 # -- bars and cells ------------------------------------------------------------------------------
 
 
 def _bars(plot: Plot, panel: Panel, width: int, colour: bool) -> str:
-    rows: list[tuple[str, float, str, int]] = []
+    rows: list[tuple[str, float, str, RGB]] = []
     for place, key in enumerate(plot.categories or []):
         for curve in panel.curves:
             found = [y[x == place] for x, y in curve.lines]
@@ -222,7 +237,7 @@ def _bars(plot: Plot, panel: Panel, width: int, colour: bool) -> str:
                 half = value - float(curve.low[curve.line[0] == place][0])
                 number += f" ± {half:.2g}" if not math.isnan(half) else ""
             name = " ".join(part for part in (plot.text(key), _name(plot, curve)) if part)
-            rows.append((name, value, number, _index(plot, curve)))
+            rows.append((plain(name), value, number, _rgb(plot, curve)))
     if not rows:
         return "(nothing to draw)"
     label = min(max(len(name) for name, *_ in rows), width // 3)
@@ -230,11 +245,11 @@ def _bars(plot: Plot, panel: Panel, width: int, colour: bool) -> str:
     top = max(abs(value) for _, value, _, _ in rows) or 1.0
     low = math.log10(min(value for _, value, _, _ in rows)) - 0.3 if plot.spec.logy else 0.0
     lines = [f"{plot.ylabel} by {plot.xlabel}" + (" (log scale)" if plot.spec.logy else "")]
-    for name, value, number, index in rows:
+    for name, value, number, rgb in rows:
         share = (math.log10(value) - low) / (math.log10(top) - low) if plot.spec.logy else (
             abs(value) / top
         )  # fmt: skip
-        bar = _paint(("░" if value < 0 else "█") * round(share * room), _rgb(index), colour)
+        bar = _paint(("░" if value < 0 else "█") * round(share * room), rgb, colour)
         lines.append(f"{name[:label]:>{label}} │{bar} {number}")
     return "\n".join(lines)
 
@@ -244,6 +259,7 @@ def _cells(plot: Plot, panel: Panel, width: int, colour: bool) -> str:
     cells = panel.cells
     assert cells is not None
     spec = plot.spec
+    norm = colour_norm(plot)
     names = [plot.text(key) for key in cells.ys]
     left = max(len(name) for name in names) + 1
     wide = max(6, *(len(plot.text(key)) for key in cells.xs)) + 1
@@ -251,7 +267,7 @@ def _cells(plot: Plot, panel: Panel, width: int, colour: bool) -> str:
     heads = "".join(f"{plot.text(cells.xs[j]):>{wide}}" for j in shown)
     lines = [f"{plot.column(spec.measured)}: {plot.ylabel} (down) by {plot.xlabel} (across)"]
     for i in reversed(range(len(cells.ys))):
-        row = "".join(_cell(cells, i, j, wide, spec.logvalue, colour) for j in shown)
+        row = "".join(_cell(cells, i, j, wide, norm, colour) for j in shown)
         lines.append(f"{names[i]:>{left}} │{row}")
     lines += [" " * left + " └" + "─" * (wide * len(shown)), " " * (left + 2) + heads]
     if len(shown) < len(cells.xs):
@@ -265,13 +281,11 @@ def _spread(count: int, room: int) -> list[int]:
     return [round(place) for place in np.linspace(0, count - 1, room)]
 
 
-def _cell(cells: Cells, i: int, j: int, wide: int, log: bool, colour: bool) -> str:
+def _cell(cells: Cells, i: int, j: int, wide: int, norm: Normalize, colour: bool) -> str:
     value = cells.values[i, j]
     if np.isnan(value):
         return f"{'·':>{wide}}"
-    known = cells.values[~np.isnan(cells.values)]
-    low, high, at = (_scaled(np.array(v, dtype=float), log) for v in
-                     (known.min(), known.max(), value))  # fmt: skip
-    share = float((at - low) / (high - low)) if high > low else 0.5
+    share = float(np.clip(norm(value), 0, 1)) if norm.vmin != norm.vmax else 0.5
     form = ".0f" if 1e3 <= abs(value) < 1e6 else ".3g"
-    return _paint(f"{value:>{wide}{form}}", _RAMP[round(share * (len(_RAMP) - 1))], colour)
+    ramp = _SIGNED if is_signed(norm) else _RAMP
+    return _paint(f"{value:>{wide}{form}}", ramp[round(share * (len(ramp) - 1))], colour)

@@ -1,0 +1,99 @@
+"""Figures as files: written whole, with what made them inside, never over somebody else's."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from toolbox.core.atomic import refused, replacing
+from toolbox.core.errors import UsageError
+
+from . import FORMATS
+from .style import STYLE
+
+_MADE_HERE = {
+    "png": b"Software\0toolbox",
+    "svg": b"<dc:title>toolbox</dc:title>",
+    "pdf": b"/Creator (toolbox)",
+}
+
+
+def write(
+    figure: Figure, stem: Path, formats: Sequence[str], provenance: Mapping[str, Any], flag: str
+) -> list[Path]:
+    """See `toolbox.commands.render.save`."""
+    for name in formats:
+        if name not in FORMATS:
+            raise UsageError(f"Unknown figure format {name!r}: choose from {', '.join(FORMATS)}.")
+    title = str(provenance.get("title", ""))
+    facts = json.dumps(dict(provenance), sort_keys=True, default=str)
+    metadata: dict[str, dict[str, Any]] = {
+        "png": {"Title": title, "Description": facts, "Software": "toolbox"},
+        "svg": {"Title": title, "Description": facts, "Creator": "toolbox", "Date": None},
+        "pdf": {"Title": title, "Subject": facts, "Creator": "toolbox", "CreationDate": None},
+    }
+    # with_suffix would cut "T=0.5"
+    paths = {name: stem.with_name(f"{stem.name}.{name}") for name in dict.fromkeys(formats)}
+    for name, path in paths.items():
+        _refuse_foreign(path, name, provenance)
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refused(stem.parent, error, flag) from None
+    for name, path in paths.items():
+        with matplotlib.rc_context(STYLE), replacing(path, flag) as handle:
+            figure.savefig(handle, format=name, metadata=metadata[name])
+    return list(paths.values())
+
+
+def _refuse_foreign(path: Path, name: str, provenance: Mapping[str, Any]) -> None:
+    """Errors: `UsageError` when a file is there that this tool did not make of the same source."""
+    try:
+        there = path.read_bytes()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(
+            f"{path} is there and cannot be read ({error.strerror}); -o names another file"
+        ) from None
+    if _MADE_HERE[name] not in there:
+        raise UsageError(
+            f"{path} is there and was not drawn by toolbox, so it is not replaced; -o names another"
+            " file"
+        )
+    source = provenance.get("source")
+    if source is not None and (other := _source(there, name)) not in (None, source):
+        raise UsageError(
+            f"{path} is there and shows {other}, so it is not replaced by {source}; -o names "
+            "another file"
+        )
+
+
+def _source(there: bytes, name: str) -> str | None:
+    """What a figure of ours was drawn from, where it can be read back."""
+    if name != "png":
+        return None
+    at = 8
+    while at + 8 <= len(there):  # chunks: length, kind, data, checksum
+        length, kind = int.from_bytes(there[at : at + 4]), there[at + 4 : at + 8]
+        data = there[at + 8 : at + 8 + length]
+        key, _, rest = data.partition(b"\0")
+        if kind in (b"tEXt", b"iTXt", b"zTXt") and key == b"Description":
+            try:
+                text = {
+                    b"tEXt": lambda: rest,
+                    b"zTXt": lambda: zlib.decompress(rest[1:]),
+                    b"iTXt": lambda: rest[2:].split(b"\0", 2)[2],
+                }[kind]()
+                found = json.loads(text.decode("utf-8", "replace"))
+                return str(found["source"]) if "source" in found else None
+            except (ValueError, KeyError, IndexError, TypeError, zlib.error):
+                return None
+        at += 12 + length
+    return None
