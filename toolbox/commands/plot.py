@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _TABLES = (".csv", ".tsv", ".txt", ".dat", ".parquet", ".gz", ".bz2", ".xz")
+_PICTURES = ("jpg", "jpeg", "gif", "tif", "tiff", "eps", "ps", "bmp", "webp")
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class Show:
             if formats not in (None, (named,)):
                 raise UsageError(f"-o {to} and --format {','.join(formats or ())} differ; drop one")
             formats, to = (named,), to.with_suffix("")
+        elif to is not None and named in _PICTURES:
+            raise UsageError(f"-o {to}: a picture is png, svg or pdf; choose one of them")
         formats = formats or ("png",)
         unknown = [part for part in formats if part not in render.FORMATS]
         if unknown:
@@ -247,6 +250,9 @@ def _sentence(error: ValidationError) -> UsageError:
     flag = "--" + str(first["loc"][0]) if first["loc"] else "the figure"
     if first["type"] == "missing":
         return UsageError(f"{flag} is missing; name the column to draw")
+    if first["type"] == "literal_error":
+        expected = first["ctx"]["expected"].replace("'", "")
+        return UsageError(f"{flag} {first['input']}: expected {expected}")
     return UsageError(f"{flag}: {first['msg'].removeprefix('Value error, ')}")
 
 
@@ -259,7 +265,7 @@ def _plot_file(request: Request, show: Show) -> None:
     path = Path("stdin" if source == "-" else source)
     stem = path if source == "-" else path.with_name(_stem(path))
     if source != "-" and not path.is_file() and path.exists():
-        stem = Path(path.name)  # a pipe: /dev/fd takes no picture
+        stem = Path("pipe")  # /dev/fd takes no picture, and its name is a number
     try:
         spec = FigureSpec.model_validate({"title": stem.name, **request.changes})
     except ValidationError as error:
@@ -294,5 +300,5 @@ def _read(
         labels.add(spec.x)
     if spec.kind == "heatmap":
         labels.add(spec.y)
-    frame, notes = read(source, reading, labels, spec.x)
+    frame, notes = read(source, reading, labels)
     return frame, {}, notes

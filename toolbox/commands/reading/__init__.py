@@ -33,11 +33,9 @@ MISSING = ("nan", "NaN", "NAN", "NA", "N/A", "n/a", "na", "null", "NULL", "None"
 """Words for a number that is not there."""
 SPACES = r"\s+"
 _NAMED = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space": SPACES, " ": SPACES}
-_DATE = re.compile(r"\d{4}-\d\d?-\d\d?([ T]\d\d?:\d\d(:\d\d(\.\d+)?)?\s?(Z|[+-]\d\d:?\d\d)?)?")
-_GERMAN_DATE = re.compile(r"\d\d?\.\d\d?\.\d{4}")
 _COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 _POINT = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
-_GROUPED = re.compile(r"[+-]?\d{1,3}([,.]\d{3})+")
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}([,.]\d{3})+")  # 0.500 is no thousand
 
 
 @dataclass(frozen=True)
@@ -57,27 +55,28 @@ class Reading:
                     f"--{flag} {mark!r}: give one character"
                     + (", or tab, comma, semicolon or space" if flag == "sep" else "")
                 )
-        if self.decimal and self.decimal in (sep, self.thousands):
-            raise UsageError(f"--decimal {self.decimal!r} has another meaning already; change one")
-        if self.thousands and self.thousands == "." and self.decimal in (None, "."):
-            raise UsageError("--thousands '.' needs --decimal ','")
-        return Reading(sep, self.decimal, self.thousands)
+        decimal = self.decimal or ("," if self.thousands == "." else None)
+        if decimal is not None and decimal in (sep, self.thousands):
+            raise UsageError(
+                f"{decimal!r} is asked for as the decimal mark and as another one; give --sep, "
+                "--decimal and --thousands that differ"
+            )
+        return Reading(sep, decimal, self.thousands)
 
 
 def read(
-    source: str, reading: Reading, labels: Collection[str] = (), x: str | None = None
+    source: str, reading: Reading, labels: Collection[str] = ()
 ) -> tuple[pd.DataFrame, list[str]]:
     """The table in a file, a pipe, or on standard input (`-`), and notes on what was guessed.
 
     labels : columns that name things; their text stays as written, `None` and `NA` too
-    x : the column on the x axis, which may hold dates
     Errors: `UsageError` for what is no table, with file and line.
     """
     name, raw = source_name(source), _bytes(source)
     data = _unpacked(name, raw)
     if data[:4] == b"PAR1":
         return _plain(_parquet(name, data), labels), []
-    return _text(name, _utf8(name, data), reading.checked(), labels, x)
+    return _text(name, _utf8(name, data), reading.checked(), labels)
 
 
 def source_name(source: str) -> str:
@@ -157,7 +156,7 @@ def _utf8(name: str, data: bytes) -> bytes:
 
 
 def _text(
-    name: str, data: bytes, reading: Reading, labels: Collection[str], x: str | None
+    name: str, data: bytes, reading: Reading, labels: Collection[str]
 ) -> tuple[pd.DataFrame, list[str]]:
     import pandas as pd
 
@@ -205,8 +204,7 @@ def _text(
         frame.index = pd.RangeIndex(lines.start, lines.stop, name=LINE)
     else:
         frame.index = pd.Index(lines, name=LINE)
-    if x is not None and x in frame.columns and x not in labels:
-        notes += _read_dates(frame, x)
+    frame.attrs["decimal"] = decimal
     return frame, notes
 
 
@@ -247,7 +245,8 @@ def _decimal(rows: Sequence[str], sep: str, thousands: str | None) -> str:
     # 1,000 may be a thousand or one: only a number that cannot be a thousand decides.
     if all(_GROUPED.fullmatch(field) for field in commas):
         return "."
-    return "." if any(_POINT.fullmatch(field) for field in fields) else ","
+    points = [field for field in fields if _POINT.fullmatch(field)]
+    return "," if all(_GROUPED.fullmatch(field) for field in points) else "."
 
 
 def _header(name: str, body: bytes, sep: str) -> tuple[list[str], int, int]:
@@ -277,27 +276,3 @@ def _each_once(name: str, names: list[str], line: int) -> None:
                 f"{name}:{line}: the column name {column!r} stands twice (columns "
                 f"{' and '.join(places)}); rename one"
             )
-
-
-def _read_dates(frame: pd.DataFrame, x: str) -> list[str]:
-    """Turn a column of dates into dates; a column with other words among them stays text."""
-    import pandas as pd
-
-    column = frame[x]
-    if column.dtype.kind in "iufbM":
-        return []
-    present = column.dropna().astype(str).str.strip()
-    if present.empty:
-        return []
-    for pattern, form in ((_DATE, "ISO8601"), (_GERMAN_DATE, "%d.%m.%Y")):
-        if not pattern.fullmatch(present.iloc[0]):
-            continue
-        zoned = bool(re.search(r"(Z|[+-]\d\d:?\d\d)$", present.iloc[0]))
-        dates = pd.to_datetime(present, format=form, errors="coerce", utc=zoned)
-        wrong = dates.isna()
-        if wrong.any():
-            line, value = dates.index[wrong][0], present[wrong].iloc[0]
-            return [f"{x!r} holds dates, but {value!r} on line {line} is none: shown as text"]
-        frame[x] = (dates.dt.tz_convert(None) if zoned else dates).reindex(frame.index)
-        return [f"{x!r} is read as dates" + (" (UTC)" if zoned else "")]
-    return []

@@ -73,7 +73,8 @@ def _by_reader(
                 lines.append(start)
             start = reader.line_num + 1
     except csv.Error as error:
-        raise UsageError(f"{name}:{start + first - 1}: {error}") from None
+        said = "a quote that opens here is never closed" if "end of data" in str(error) else error
+        raise UsageError(f"{name}:{start + first - 1}: {said}") from None
     found = np.array(lines, dtype=np.int64) - 1
     return np.array(counts, dtype=np.int64), _lines(found, first)
 

@@ -124,6 +124,11 @@ class _Painter:
                 x[kept], band[0][kept], band[1][kept], color=look.colour, alpha=0.18, linewidth=0,
                 step="post" if self.spec.kind == "step" else None,
             )  # fmt: skip
+            if (alone := _alone(y)).any():  # a band around one point has no width
+                ax.errorbar(
+                    x[alone], y[alone], yerr=_reach(curve, y)[:, alone], fmt="none",
+                    color=look.colour, elinewidth=1.2, capsize=3, alpha=0.6,
+                )  # fmt: skip
         if curve.spikes is not None and curve.spikes[0].size:
             at, feet, tips = curve.spikes
             ax.vlines(at, feet, tips, color=look.colour, linewidth=0.5, alpha=0.75)
@@ -164,7 +169,7 @@ class _Painter:
         if curve.low is not None and curve.high is not None and curve.line is not None:
             x, y = curve.line
             ax.errorbar(
-                x + offset, y, yerr=[y - curve.low, curve.high - y], fmt="none", color="#222222",
+                x + offset, y, yerr=_reach(curve, y), fmt="none", color="#222222",
                 elinewidth=1.2, capsize=3,
             )  # fmt: skip
 
@@ -216,6 +221,20 @@ class _Painter:
                 scale, ax=[ax for ax, _ in self.axes], label=drawn(plot.column(spec.hue or ""))
             )
         self.legend.draw(self.figure)
+
+
+def _reach(curve: Curve, y: Array) -> Array:
+    """How far the interval reaches below and above `y : (P,)`: (2, P)."""
+    assert curve.low is not None
+    assert curve.high is not None
+    # Equal replicates have an interval of no width, which rounding may put beside their mean.
+    return np.maximum(np.stack([y - curve.low, curve.high - y]), 0.0)
+
+
+def _alone(y: Array) -> Array:
+    """Which points of a line have no neighbour that it could be drawn to."""
+    gap = np.isnan(np.concatenate([[np.nan], y, [np.nan]]))
+    return np.asarray(~gap[1:-1] & gap[:-2] & gap[2:])
 
 
 def _mean_at(lines: list[tuple[Array, Array]], place: float) -> float:

@@ -15,9 +15,10 @@ from toolbox.core.errors import UsageError
 from toolbox.core.figure import REPLICATE, FigureSpec
 from toolbox.core.where import compile_where, unknown
 
+from .dates import LINE
 from .plotdata import Cells, Curve, Line, Panel, Plot
 from .repeats import average_repeats, entry
-from .rows import LINE, keys, tidy
+from .rows import keys, tidy
 from .statistics import ENOUGH, align, common_range, ends, estimate, spikes
 from .style import DASHES, MAX_LABELS, assign_slots, key_of, rank_of
 from .tally import Tally

@@ -13,12 +13,10 @@ from toolbox.core.errors import UsageError
 from toolbox.core.figure import REPLICATE, FigureSpec
 from toolbox.core.where import compile_where
 
+from .dates import as_numbers, numbers_or_dates, on_line
 from .statistics import Array
 from .style import key_of, rank_of
 from .tally import counted
-
-LINE = "line"
-"""Name of the index of a frame that holds the lines of a file (`toolbox.commands.reading`)."""
 
 
 def keys(frame: pd.DataFrame, name: str | None) -> pd.Series:
@@ -42,10 +40,13 @@ def tidy(
         {"hue": keys(rows, spec.hue), "style": keys(rows, spec.style)}, index=rows.index
     )
     data["row"], data["col"] = keys(rows, spec.row), keys(rows, spec.col)
-    categories, dates = None, rows[spec.x].dtype.kind == "M"
-    cells = spec.kind == "heatmap"
+    cells, categories, why = spec.kind == "heatmap", None, ""
+    if not cells and spec.kind != "bar" and spec.x not in columns:
+        found, why = numbers_or_dates(rows[spec.x], notes)
+        rows = rows.assign(**{spec.x: found})
+    dates = rows[spec.x].dtype.kind == "M"
     if cells or spec.kind == "bar" or rows[spec.x].dtype.kind not in "iufM":
-        data["x"], categories = _places(rows, spec, spec.x in columns, notes)
+        data["x"], categories = _places(rows, spec, spec.x in columns, why, notes)
     elif dates:
         if spec.logx:
             raise UsageError(f"Column {spec.x!r} holds dates: a log axis cannot show them.")
@@ -63,9 +64,12 @@ def tidy(
 
 
 def _places(
-    rows: pd.DataFrame, spec: FigureSpec, declared: bool, notes: list[str]
+    rows: pd.DataFrame, spec: FigureSpec, declared: bool, why: str, notes: list[str]
 ) -> tuple[pd.Series, list[str]]:
-    """The categories on x and the place of each row among them; says so where none are declared."""
+    """The categories on x and the place of each row among them; says so where none are expected.
+
+    why : what kept a column from being dates
+    """
     names = keys(rows, spec.x)
     first = [] if spec.hue else [key_of(label) for label in spec.order]
     categories = sorted(
@@ -79,11 +83,9 @@ def _places(
     if rows[spec.x].dtype.kind not in "iufMb" and spec.kind != "heatmap":
         numbers = sum(rank_of(label)[0] == 0 for label in categories)
         if not declared and (numbers or spec.kind != "bar"):
-            kind = "numbers and text" if numbers else "text"
-            notes.append(
-                f"{spec.x!r} holds {kind}, so its values stand as categories"
-                f"{_first_text(rows[spec.x])}"
-            )
+            kind = "dates and text" if why else "numbers and text" if numbers else "text"
+            said = f": {why}" if why else _first_text(rows[spec.x])
+            notes.append(f"{spec.x!r} holds {kind}, so its values stand as categories{said}")
     place = {label: index for index, label in enumerate(categories)}
     return names.map(place).astype(float), categories
 
@@ -91,21 +93,22 @@ def _places(
 def _first_text(column: pd.Series) -> str:
     """`: 'total' on line 7 is no number`, with the flag that would read it, or nothing."""
     texts = column.dropna()
-    texts = texts[[rank_of(key_of(value))[0] != 0 for value in texts]]
+    texts = texts[as_numbers(texts).isna()]
     if not len(texts):
         return ""
     value = texts.iloc[0]
-    on = f" on line {texts.index[0]}" if column.index.name == LINE else ""
-    return f": {value!r}{on} is no number{advice(value)}"
+    return f": {value!r}{on_line(texts)} is no number{advice(value, column)}"
 
 
-def advice(value: Any) -> str:
+def advice(value: Any, column: pd.Series) -> str:
     """The flag that would read a text as a number, where there is one."""
     text = str(value).strip()
     if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", text):
         return "; --thousands , reads it as one"
     if re.fullmatch(r"[+-]?\d{1,3}(\.\d{3})+,\d+", text):
         return "; --thousands . --decimal , reads it as one"
+    if column.attrs.get("decimal") == "," and re.fullmatch(r"[+-]?\d{1,3}(\.\d{3})+", text):
+        return "; --thousands . reads it as one"
     if re.fullmatch(r"[+-]?\d+,\d+", text):
         return "; --decimal , reads it as one"
     return ""
@@ -115,16 +118,16 @@ def _numbers(column: pd.Series) -> Array:
     if column.dtype.kind in "iufb":
         return column.to_numpy(dtype=float, na_value=np.nan)
     present = column.dropna()
-    numbers = pd.to_numeric(present, errors="coerce") if column.dtype.kind != "M" else present
+    numbers = as_numbers(present) if column.dtype.kind != "M" else present
     if column.dtype.kind != "M" and numbers.notna().all():  # decimals, or numbers kept as text
-        return pd.to_numeric(column).to_numpy(dtype=float, na_value=np.nan)
+        return numbers.reindex(column.index).to_numpy(dtype=float, na_value=np.nan)
     wrong = present[numbers.isna()] if column.dtype.kind != "M" else present
     value = wrong.iloc[0] if len(wrong) else "nothing"
-    on = f" on line {wrong.index[0]}" if len(wrong) and column.index.name == LINE else ""
+    on = on_line(wrong) if len(wrong) else ""
     repeated = " (the header again)" if value == column.name else ""
     raise UsageError(
         f"Column {column.name!r} must hold numbers to be drawn, not {value!r}{on}{repeated}"
-        f"{advice(value)}."
+        f"{advice(value, column)}."
     )
 
 

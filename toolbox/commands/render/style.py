@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -110,10 +111,16 @@ def text_of(key: str) -> str:
     return short if float(short) == number and len(short) < len(key) else key
 
 
-def rank_of(key: str) -> tuple[int, float, str]:
-    """Sort numbers by value, before texts by name."""
+Rank = tuple[int, float, tuple[tuple[str, int], ...], str]
+
+
+def rank_of(key: str) -> Rank:
+    """Sort numbers by value, before texts by name; run_2 stands before run_10."""
     try:
         number = float(key)
     except ValueError:
-        return 1, 0.0, key
-    return (1, 0.0, key) if math.isnan(number) else (0, number, key)
+        number = math.nan
+    if not math.isnan(number):
+        return 0, number, (), key
+    parts = re.findall(r"(\D*)([0-9]{0,15})", key)
+    return 1, 0.0, tuple((text, int(digits or -1)) for text, digits in parts), key

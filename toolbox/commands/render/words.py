@@ -10,6 +10,8 @@ from toolbox.core.text import NO_BREAK
 # As in Markdown with mathematics: no space inside the dollars, nothing of a word behind the second.
 _FORMULA = re.compile(r"(?<![\\$])\$(?=[^\s$])([^$\n]*?[^\s$\\])\$(?![\w$])")
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
 
 def formulas(text: str) -> list[tuple[int, int]]:
     """Where the valid formulas of a text stand, with their dollars."""
@@ -29,6 +31,7 @@ def _is_valid(formula: str) -> bool:
 
 def drawn(text: str) -> str:
     """The text for matplotlib: every dollar that belongs to no valid formula is a plain one."""
+    text = _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)  # a font has no sign for them
     if "$" not in text:
         return text
     parts, last = [], 0
