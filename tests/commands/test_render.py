@@ -409,3 +409,119 @@ def test_formulas_are_plain_characters_in_the_terminal():
         plain(r"$|x - x^*|^2 \leq \epsilon\, |x_0|^2$, $T^{-1}$") == "|x - x^*|^2 ≤ ε |x_0|^2, T^-1"
     )
     assert plain("costs 3$ a day") == "costs 3$ a day"
+
+
+# -- legends, ticks and colours -------------------------------------------------------------------
+
+
+def drawn_figure(frame, columns=None, **spec):
+    return render(frame, FigureSpec(**spec), columns or {})[0]
+
+
+def handles(figure):
+    """Text -> the handles beside it, of the legend."""
+    (legend,) = figure.legends
+    return dict(zip((t.get_text() for t in legend.get_texts()), legend.legend_handles, strict=True))
+
+
+def test_a_legend_shows_no_look_that_stands_in_no_panel():
+    frame = pd.concat([curves(seeds=1, rule=rule) for rule in ("theory", "measured")])
+    frame = frame[(frame.optimizer == "adam") | (frame.rule == "measured")]
+    figure = drawn_figure(frame, **LINE, style="rule")
+    lines = {(line.get_color(), line.get_linestyle(), line.get_marker())
+             for line in figure.axes[0].lines}  # fmt: skip
+    (legend,) = figure.legends
+    shown = [h for h in legend.findobj(matplotlib.lines.Line2D) if h.get_linestyle() != "None"]
+    coloured = {(h.get_color(), h.get_linestyle(), h.get_marker()) for h in shown}
+    grey = {look for look in coloured if look[0] == "#666666"}
+    assert coloured - grey == lines  # a hue shows each of its styles, and only those
+    assert {look[1:] for look in grey} == {look[1:] for look in lines}
+
+
+def test_a_spiky_line_looks_in_the_legend_as_it_is_drawn():
+    frame = curves(seeds=1, steps=500)
+    figure = drawn_figure(frame, **LINE)
+    assert {h.get_linestyle() for h in handles(figure).values()} == {"-"}
+    assert {line.get_linestyle() for line in figure.axes[0].lines} == {"-"}
+
+
+def test_numbers_as_labels_are_coloured_in_their_order():
+    frame = pd.concat([curves(seeds=1, hues=("adam",), lr=lr) for lr in (1.0, 0.1, 0.001, 0.01)])
+    figure = drawn_figure(frame, x="step", y="loss", hue="lr")
+    found = handles(figure)
+    assert list(found) == ["0.001", "0.01", "0.1", "1"]
+    grey = [np.dot(matplotlib.colors.to_rgb(h.get_color()), (0.3, 0.59, 0.11))
+            for h in found.values()]  # fmt: skip
+    assert grey == sorted(grey)
+
+
+def test_text_labels_count_as_people_count():
+    frame = curves(seeds=1, hues=[f"run_{at}" for at in (10, 2, 1, 33)])
+    assert list(plot(frame, **LINE).hues) == ["run_1", "run_2", "run_10", "run_33"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(2e-3, 9e-3), (0.3, 0.95), (1.1, 1.9), (40, 4100), (1e-9, 2.0), (0.99, 1.01)]
+)
+def test_log_ticks_span_the_data(low, high):
+    frame = pd.DataFrame({"x": np.linspace(1, 2, 50), "y": np.geomspace(low, high, 50)})
+    axes = drawn_figure(frame, x="x", y="y", logy=True).axes[0]
+    axes.figure.draw_without_rendering()
+    bottom, top = axes.get_ylim()
+    shown = [
+        place
+        for place, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)
+        if bottom <= place <= top and label.get_text()
+    ]
+    assert len(shown) >= 3
+    assert np.log(shown[-1] / shown[0]) >= 0.5 * np.log(top / bottom)
+
+
+def test_a_signed_heat_map_is_white_at_zero():
+    rows = [{"i": i, "j": j, "v": i - 2 * j} for i in range(3) for j in range(3)]
+    figure = drawn_figure(pd.DataFrame(rows), kind="heatmap", x="i", y="j", value="v")
+    mesh = figure.axes[0].collections[0]
+    assert mesh.get_cmap().name == "RdBu_r"
+    assert (mesh.norm.vmin, mesh.norm.vmax) == (-4, 4)
+    figure = drawn_figure(
+        pd.DataFrame(rows).assign(v=range(9)), kind="heatmap", x="i", y="j", value="v"
+    )
+    assert figure.axes[0].collections[0].get_cmap().name == "viridis"
+
+
+def test_a_heading_says_what_tells_panels_apart():
+    frame = pd.concat([curves(seeds=1, d=d, lr=0.1) for d in (4, 8)])
+    columns = {"d": {"meaning": "dimension", "unit": ""}}
+    figure = drawn_figure(frame, columns, **LINE, col="d", row="lr")
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["dimension = 4", "dimension = 8"]
+
+
+def test_a_label_of_a_guide_lies_on_no_curve():
+    frame = curves(seeds=3)
+    figure = drawn_figure(frame, **LINE, references=({"y": 0.5, "label": "a level of a half"},))
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    (label,) = [text for text in axes.texts if text.get_gid() == "guide label"]
+    box = label.get_window_extent()
+    for line in axes.lines:
+        x, y = line.get_transform().transform(line.get_xydata()).T
+        steps = np.linspace(0, len(x) - 1, 2000)
+        at = np.stack([np.interp(steps, range(len(x)), axis) for axis in (x, y)], axis=-1)
+        inside = (at > (box.x0 + 1, box.y0 + 3)) & (at < (box.x1 - 1, box.y1 - 3))
+        assert not inside.all(axis=1).any()
+
+
+def test_equal_bars_and_single_points_have_intervals():
+    frame = pd.DataFrame({"x": ["a"] * 3, "seed": range(3), "y": [0.1 + 0.2, 0.3, 0.3]})
+    assert drawn_figure(frame, kind="bar", x="x", y="y").axes[0].patches
+    frame = pd.DataFrame({"x": [1] * 3, "seed": range(3), "y": [0.1, 0.2, 0.4]})
+    axes = drawn_figure(frame, x="x", y="y").axes[0]
+    assert axes.containers  # an error bar, as a band around one point has no width
+
+
+def test_a_terminal_tells_curves_apart_in_ascii():
+    text, _ = terminal(curves(seeds=1), FigureSpec(**LINE), braille=False)
+    body = "\n".join(line for line in text.splitlines() if "│" in line or "|" in line)
+    assert "o" in body
+    assert "x" in body
+    assert re.search("o adam +x sgd", text)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from toolbox.commands.render.panels import arrange
-from toolbox.commands.render.statistics import align, estimate, thin
+from toolbox.commands.render.statistics import align, estimate, spikes, thin
 from toolbox.core.figure import FigureSpec
 from toolbox.core.intervals import median_ranks
 
@@ -155,3 +155,93 @@ def test_thinning_keeps_gaps_and_short_lines():
     y = np.where((x > 20_000) & (x < 30_000), np.nan, x)
     assert np.isnan(y[thin(x, [y], False)]).any()
     assert thin(x[:100], [y[:100]], False).tolist() == list(range(100))
+
+
+# -- replicates that differ in extent --------------------------------------------------------------
+
+
+def test_a_mean_never_moves_where_no_replicate_does():
+    """Constant replicates of different lengths: every drawn line is flat."""
+    rows = [
+        {"seed": seed, "step": step, "loss": 10.0**seed}
+        for seed in range(4)
+        for step in range(seed, 10 + 5 * seed)
+    ]
+    result = plot(pd.DataFrame(rows), x="step", y="loss")
+    (curve,) = result.panels[0].curves
+    x, y = curve.line
+    known = ~np.isnan(y)
+    assert (x[known].min(), x[known].max()) == (3, 9)
+    assert np.ptp(y[known]) == 0
+    for _, values in curve.members:
+        assert np.ptp(values) == 0
+    assert has(result.notes, "only from step = 3 to 9 are all replicates there")
+    assert "thin: each one where not all are there" in result.summary
+
+
+def test_replicates_without_a_common_range_are_drawn_alone():
+    rows = [
+        {"seed": seed, "step": 10 * seed + step, "loss": 1.0}
+        for seed in range(3)
+        for step in range(5)
+    ]
+    result = plot(pd.DataFrame(rows), x="step", y="loss")
+    (curve,) = result.panels[0].curves
+    assert curve.line is None
+    assert len(curve.members) == 3
+    assert has(result.notes, "no step is common to all replicates")
+
+
+def test_each_replicate_is_a_thin_line_where_that_is_asked_for():
+    result = plot(curves(seeds=5), **LINE, band="replicates", estimate="median")
+    for curve in result.panels[0].curves:
+        assert len(curve.members) == 5
+        values = np.stack([y for _, y in curve.members])
+        np.testing.assert_array_equal(curve.line[1], np.median(values, axis=0))
+        assert curve.low is None
+    assert result.summary == "thick: median of 5 replicates; thin: each of them"
+
+
+# -- bounds ----------------------------------------------------------------------------------------
+
+
+def test_an_interval_stays_in_what_its_quantity_can_be():
+    share = pd.DataFrame({"step": [1, 1, 1], "seed": [0, 1, 2], "y": [0.0, 0.0, 1.0]})
+    result = plot(share, x="step", y="y")
+    assert result.panels[0].curves[0].low.tolist() == [0]
+    assert result.panels[0].curves[0].high.tolist() == [1]
+    assert has(result.notes, "cut at the bounds of 'y'")
+    free = plot(share.assign(y=share.y * 2), x="step", y="y").panels[0].curves[0]
+    assert free.low[0] < 0
+    told = plot(share.assign(y=share.y * 2), x="step", y="y", bounds=(0, None)).panels[0].curves[0]
+    assert told.low[0] == 0
+
+
+# -- spikes ----------------------------------------------------------------------------------------
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.integers(5, 90), min_size=0, max_size=5, unique=True),
+    st.sampled_from([lambda x: x, lambda x: -x, lambda x: 0 * x, np.sqrt]),
+)
+def test_an_envelope_is_the_curve_without_its_spikes(at, smooth):
+    at = [place for place in at if not {place - 1, place - 2, place + 1, place + 2} & {*at}]
+    x = np.arange(1.0, 101.0)
+    y = smooth(x) + 0.0
+    tall = y.copy()
+    tall[at] += 1000.0
+    (_, base), (places, feet, tips) = spikes(x, tall, False, False)
+    assert places.tolist() == sorted(x[at].tolist())
+    assert (tips - feet > 900).all()
+    np.testing.assert_array_equal(np.delete(base, at), np.delete(y, at))
+    assert (base <= tall).all()
+
+
+def test_an_envelope_of_many_points_is_quick():
+    x = np.arange(1.0, 200_001.0)
+    y = 1 / x
+    y[::1000] *= 50
+    (_, base), (places, _, _) = spikes(x, y, True, True)
+    assert base.size < 10_000
+    assert places.size > 100

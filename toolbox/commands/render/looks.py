@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import matplotlib
+import numpy as np
 from matplotlib.colors import Normalize, to_hex
 
 from .plotdata import Plot
+from .statistics import Array
 from .style import SEQUENTIAL, Slot, slot
 
+ROUGH = 100  # changes of direction from which a line is drawn thin
 FEW = 30  # points of a line up to which each of them gets a marker
 PALEST = 0.88  # beyond it the colours of the scale vanish on white
 HATCHES = ("", "//", "\\\\", "--", "xx", "||", "++", "///")
+
+
+def is_rough(y: Array) -> bool:
+    """Whether a line goes up and down too often for a thick stroke."""
+    steps = np.sign(np.diff(y[~np.isnan(y)]))
+    return int(np.count_nonzero(np.diff(steps[steps != 0]))) > ROUGH
 
 
 class Looks:
@@ -18,6 +27,13 @@ class Looks:
 
     def __init__(self, plot: Plot, norm: Normalize | None = None) -> None:
         self.plot, self.norm = plot, norm
+        curves = [curve for panel in plot.panels for curve in panel.curves]
+        self.rough = {
+            (curve.hue, curve.style)
+            for curve in curves
+            if curve.line is not None and (curve.spikes is not None or is_rough(curve.line[1]))
+        }
+        """Lines whose spikes would turn into a solid wall when drawn thick or dashed."""
 
     def colour(self, hue: str | None) -> str:
         """As #rrggbb; numbers are coloured in their order."""
@@ -37,7 +53,8 @@ class Looks:
         else:
             shape = slot(0 if hue is None or self.norm else self.plot.hues[hue])
         # Colours that have an order need no dashes to be told apart, not even in grey print.
-        dash = "-" if hue in self.plot.ramp and style is None else shape.dash
+        plain = (hue in self.plot.ramp and style is None) or (hue, style) in self.rough
+        dash = "-" if plain else shape.dash
         return Slot(self.colour(hue), dash, shape.marker)
 
     def hatch(self, hue: str | None, style: str | None) -> str:

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from .guides import draw_guides
 from .heat import draw_cells
 from .legend import Legend
-from .looks import FEW, Looks
+from .looks import FEW, Looks, is_rough
 from .plotdata import Curve, Panel, Plot
 from .statistics import Array, thin
 from .style import GREY, SEQUENTIAL, STYLE
@@ -24,7 +24,6 @@ from .ticks import set_ticks
 from .words import drawn, lines, wrapped
 
 MANY = 20_000  # points of a scatter beyond which it goes into vector files as a bitmap
-ROUGH = 100  # changes of direction from which a line is drawn thin
 FOOT = 7.5  # size of the letters under a figure
 
 
@@ -131,10 +130,11 @@ class _Painter:
                 )  # fmt: skip
         if curve.spikes is not None and curve.spikes[0].size:
             at, feet, tips = curve.spikes
-            ax.vlines(at, feet, tips, color=look.colour, linewidth=0.5, alpha=0.75)
+            ax.vlines(at, feet, tips, color=look.colour, linewidth=0.4, alpha=0.25)
+            ax.plot(at, tips, linestyle="none", marker=".", markersize=2, color=look.colour)
         marker = look.marker if x.size <= FEW and self.spec.kind == "line" else None
-        if _is_rough(y):  # spikes drawn thick, or dashed, become a solid wall
-            draw |= {"linestyle": "-", "linewidth": 1.0}
+        if (curve.hue, curve.style) in self.looks.rough:
+            draw["linewidth"] = 1.0 if self.spec.kind != "envelope" or is_rough(y) else 1.6
         elif curve.members and self.spec.band == "replicates":
             draw["linewidth"] = 2.4
         ax.plot(x[kept], y[kept], marker=marker, **draw)
@@ -241,9 +241,3 @@ def _mean_at(lines: list[tuple[Array, Array]], place: float) -> float:
     values = np.concatenate([y[x == place] for x, y in lines])
     values = values[~np.isnan(values)]
     return float(values.mean()) if values.size else float("nan")
-
-
-def _is_rough(y: Array) -> bool:
-    """Whether a line goes up and down too often for a thick stroke."""
-    steps = np.sign(np.diff(y[~np.isnan(y)]))
-    return int(np.count_nonzero(np.diff(steps[steps != 0]))) > ROUGH

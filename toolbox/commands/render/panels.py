@@ -161,8 +161,7 @@ def _curves(plot: Plot, data: pd.DataFrame, tally: Tally) -> Iterator[Curve]:
             hidden = _mask(curve) if spec.logy else 0
             tally.masked(raw, hidden, pooled=curve.count >= ENOUGH)
             if spec.kind == "envelope" and curve.line is not None:
-                base, *found = spikes(*curve.line, spec.logx, spec.logy)
-                curve.line, curve.spikes = (curve.line[0], base), (found[0], found[1], found[2])
+                curve.line, curve.spikes = spikes(*curve.line, spec.logx, spec.logy)
             yield curve
 
 

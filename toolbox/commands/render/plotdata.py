@@ -100,11 +100,15 @@ class Plot:
 
     def heading(self, panel: Panel) -> str:
         """What tells a panel from the others: `dimension d = 8`."""
+        labels = {name: {getattr(each, name) for each in self.panels} for name in ("row", "col")}
+        # What all panels share tells none from another; a single one shows what it is of.
+        several = len(self.panels) > 1
+        alike = {getattr(self.spec, name) for name in labels if several and len(labels[name]) == 1}
         facets = ((self.spec.row, panel.row), (self.spec.col, panel.col))
         return ", ".join(
             self.spec.labels.get(label) or f"{self.word(name)} = {self.text(label)}"
             for name, label in facets
-            if name is not None and label is not None
+            if name is not None and label is not None and name not in alike
         )
 
     def combinations(self) -> list[tuple[str | None, str | None]]:

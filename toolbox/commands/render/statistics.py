@@ -109,32 +109,52 @@ def ends(replicates: list[tuple[Array, Array]]) -> Ends | None:
     return Ends(len(replicates), without, known, reach)
 
 
-WINDOW = 0.025  # half of it, as a share of the axis
-STANDS_OUT = 0.02  # of the height of the drawn values
+WINDOW = 0.05  # length of an interval, as a share of the axis
+REACH = 2  # points that an interval holds beside its own at least
+STANDS_OUT = 0.04  # of the height of the drawn values
 
 
-def spikes(x: Array, y: Array, logx: bool, logy: bool) -> tuple[Array, Array, Array, Array]:
-    """The line below the spikes of a curve and the spikes: `base (P,)`, places, feet, tips `(S,)`.
+def spikes(
+    x: Array, y: Array, logx: bool, logy: bool
+) -> tuple[tuple[Array, Array], tuple[Array, Array, Array]]:
+    """The line below the spikes of a curve, and the spikes: places, feet, tips `(S,)`.
 
-    The base is the morphological opening of y: it follows the curve wherever that is monotone over
-    a window, and passes below whatever is narrower. x rises; NaN are gaps.
+    The line is the morphological opening of y: at each point the greatest lower bound that holds
+    on some interval around it. It follows the curve wherever that is monotone, and passes below
+    whatever is narrower than an interval. x rises; a NaN stays a gap. Long curves are thinned.
     """
-    base = np.full(y.size, np.nan)
-    good = np.flatnonzero(~np.isnan(y))
+    kept = thin(x, [y], logx)
+    x, y = x[kept], y[kept]
+    base, good = y.copy(), np.flatnonzero(~np.isnan(y))
     u = np.log(x[good]) if logx else x[good]
     v = np.log(y[good]) if logy else y[good]
-    if u.size < 5 or u[-1] == u[0]:
-        return y, np.empty(0), np.empty(0), np.empty(0)
-    half = WINDOW * (u[-1] - u[0])
-    index = np.arange(u.size)
-    left = np.minimum(np.searchsorted(u, u - half, "left"), np.maximum(index - 1, 0))
-    right = np.maximum(np.searchsorted(u, u + half, "right"), np.minimum(index + 2, u.size))
-    low = np.array([v[a:b].min() for a, b in zip(left, right, strict=True)])
-    opened = np.array([low[a:b].max() for a, b in zip(left, right, strict=True)])
-    base[good] = np.exp(opened) if logy else opened
+    if u.size < 5:
+        return (x, y), (np.empty(0), np.empty(0), np.empty(0))
+    opened = _opening(u, v)
     out = good[v - opened > STANDS_OUT * (v.max() - v.min())]
-    base[np.setdiff1d(good, out)] = y[np.setdiff1d(good, out)]
-    return base, x[out], base[out], y[out]
+    lower = np.exp(opened) if logy else opened
+    base[out] = lower[np.searchsorted(good, out)]
+    return (x, base), (x[out], base[out], y[out])
+
+
+def _opening(u: Array, v: Array) -> Array:
+    """The opening of `v (P,)` over the places `u (P,)`; see `spikes`."""
+    length = WINDOW * (u[-1] - u[0])
+    # Mirrored at both ends, so that a curve that rises or falls there is no spike.
+    before = max(REACH, int(np.searchsorted(u, u[0] + length, "right")) - 1)
+    behind = max(REACH, int(np.searchsorted(-u[::-1], length - u[-1], "right")) - 1)
+    ends = ((u[0], v[0], slice(before, 0, -1)), (u[-1], v[-1], slice(-2, -2 - behind, -1)))
+    pads = [(2 * at - u[part], 2 * value - v[part]) for at, value, part in ends]
+    u, v = (np.concatenate([pads[0][k], (u, v)[k], pads[1][k]]) for k in (0, 1))
+    index = np.arange(u.size)
+    first = np.minimum(np.searchsorted(u, u - length, "left"), np.maximum(index - REACH, 0))
+    last = np.maximum(np.searchsorted(u, u + length, "right") - 1, index + REACH)
+    last = np.minimum(last, u.size - 1)
+    opened = np.full(v.size, -np.inf)
+    for start, stop in [*zip(first, index, strict=True), *zip(index, last, strict=True)]:
+        inside = slice(start, stop + 1)
+        opened[inside] = np.maximum(opened[inside], v[inside].min())
+    return opened[len(pads[0][0]) : v.size - len(pads[1][0])]
 
 
 def thin(x: Array, lines: list[Array], log: bool, buckets: int = 1200) -> NDArray[np.intp]:

@@ -62,7 +62,13 @@ class Tally:
         return notes + [text for text in (self.summary(),) if text]
 
     def summary(self) -> str:
-        """What stands for the replicates, or nothing where there are none."""
+        """What is drawn: how spikes are, and what stands for several replicates."""
+        parts = [self._of_replicates()]
+        if self.spec.kind == "envelope":
+            parts.append("line: the curve below its spikes; dots: recorded values above it")
+        return "; ".join(part for part in parts if part)
+
+    def _of_replicates(self) -> str:
         if not self.sizes or max(self.sizes) == 1:
             return ""
         low, high = min(self.sizes), max(self.sizes)
@@ -76,7 +82,8 @@ class Tally:
             return f"thick: {text}; thin: each of them"
         if self.too_few:
             return f"{text}; a 95 % interval of the median needs 6, so replicates are drawn too"
-        if self.spec.band == "none":
-            return f"{text}; no interval asked for"
-        law = "Student-t interval" if self.spec.estimate == "mean" else "order-statistic interval"
-        return f"{text}; band: pointwise 95 % {law}"
+        if self.spec.band == "ci95":
+            law = "Student-t" if self.spec.estimate == "mean" else "order-statistic"
+            bar = "bar" if self.spec.kind == "bar" else "band"
+            text += f"; {bar}: pointwise 95 % {law} interval"
+        return f"{text}; thin: each one where not all are there" if self.shorter else text
