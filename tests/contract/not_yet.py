@@ -14,15 +14,6 @@ _DEAF = "a stop is not heard within three seconds of processor time"
 NOT_YET: dict[str, str] = {
     f"{_HEARD}[hierarchical transfer]": "one step of more than three seconds",
     f"{_HEARD}[hierarchical width]": "one step of more than three seconds",
-    f"{_DIVERGED}[hierarchical error]": _SILENT,
-    f"{_DIVERGED}[multiindex train]": _SILENT,
-    f"{_DIVERGED}[multiindex scaling]": _SILENT,
-    f"{_DIVERGED}[multiindex identify]": _SILENT,
-    f"{_DIVERGED}[multiindex width]": _SILENT,
-    f"{_DIVERGED}[multiindex psweep]": _SILENT,
-    f"{_DIVERGED}[scb compare]": _SILENT,
-    f"{_DIVERGED}[scb transfer]": _SILENT,
-    f"{_DIVERGED}[scb softmax]": _SILENT,
     f"{_BOUND}[gd train --T 1000000]": _DEAF,
     f"{_BOUND}[multiindex flow --neurons 100000]": _DEAF,
 }

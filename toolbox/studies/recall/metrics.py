@@ -39,6 +39,16 @@ def _capacities(tables: Tables, method: str = "trained") -> pd.DataFrame:
     return rows[(rows["method"] == method) & (rows["censored"] == "no")]
 
 
+def _constants(rows: pd.DataFrame) -> pd.Series:
+    """N ln N over the parameters."""
+    return rows["capacity"] * rows["capacity"].transform(np.log) / rows["params"]
+
+
+def _per_parameter(tables: Tables) -> pd.Series:
+    rows = _capacities(tables)
+    return rows["capacity"] / rows["params"]
+
+
 def linear_slope(tables: Tables) -> float:
     """Slope of ln(N ln N) on ln d^2, trained."""
     rows = _capacities(tables)
@@ -77,7 +87,7 @@ def _over_law(tables: Tables, law: Callable[[float, float], Any]) -> float:
 
 def linear_constant(tables: Tables) -> float:
     """N ln N / d^2 at the largest d, trained; the paper's line is 1 / 1.3 = 0.77."""
-    return float(_capacities(tables).nlargest(1, "d")["n_log_n_over_params"].mean())
+    return float(_constants(_capacities(tables).nlargest(1, "d")).mean())
 
 
 def largest_bound_share(tables: Tables) -> float:
@@ -89,28 +99,29 @@ def largest_bound_share(tables: Tables) -> float:
 
 def mlp_spread(tables: Tables) -> float:
     """Largest over smallest N ln N / (m d) across widths and dimensions."""
-    return _spread(_capacities(tables)["n_log_n_over_params"])
+    return _spread(_constants(_capacities(tables)))
 
 
 def mlp_constant(tables: Tables) -> float:
     """Mean N ln N / (m d); the paper's line is 1 / 0.35 = 2.86."""
-    return float(_capacities(tables)["n_log_n_over_params"].mean())
+    return float(_constants(_capacities(tables)).mean())
 
 
 def fixed_spread(tables: Tables) -> float:
     """Largest over smallest N / (m d), for a fixed number of outputs."""
-    return _spread(_capacities(tables)["n_over_params"])
+    return _spread(_per_parameter(tables))
 
 
 def fixed_constant(tables: Tables) -> float:
     """Mean N / (m d); the paper's line for 32 outputs is 1 / 1.2 = 0.83."""
-    return float(_capacities(tables)["n_over_params"].mean())
+    return float(_per_parameter(tables).mean())
 
 
 def accuracy_below_sharp(tables: Tables) -> float:
     """Least final accuracy over the sizes with N ln N <= d^2 / 2."""
     rows = tables["curve"]
-    rows = rows[rows["last"] & (rows["n_log_n_over_params"] <= theory.SHARP)]
+    trained = rows["last"] & (rows["kind"] == "linear")
+    rows = rows[trained & (rows["n_log_n_over_params"] <= theory.SHARP)]
     return float(rows["accuracy"].min()) if len(rows) else math.nan
 
 
@@ -124,6 +135,42 @@ def finite_error(tables: Tables) -> float:
     """Largest distance of the superposition's accuracy from the law at finite d."""
     rows = tables["curve"]
     return float((rows["accuracy"] - rows["predicted_finite"]).abs().max())
+
+
+def flat_capacity(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Control: every size of a series holds the same, the mean of them."""
+    rows = tables["capacity"]
+    mean = rows.groupby(["seed", "repeat", "series"])["capacity"].transform("mean")
+    return {**tables, "capacity": rows.assign(capacity=mean)}
+
+
+def counted_twice(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Control: the parameters are counted twice."""
+    rows = tables["capacity"]
+    return {**tables, "capacity": rows.assign(params=2 * rows["params"])}
+
+
+def beyond_the_bits(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Control: everything holds twice of what the bits of its parameters can."""
+    changed = dict(tables)
+    if "capacity" in tables:
+        rows = tables["capacity"]
+        changed["capacity"] = rows.assign(capacity=2 * rows["most"])
+    if "scaling" in tables:
+        rows = tables["scaling"]
+        changed["scaling"] = rows.assign(
+            facts=2 * rows["facts"] / rows["bound_share"], bound_share=2.0
+        )
+    return changed
+
+
+def sizes_turned_round(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Control: the smallest number of associations has the final accuracy of the largest."""
+    rows = tables["curve"].copy()
+    last = rows[rows["last"]].sort_values("N")
+    for _, own in last.groupby(["seed", "repeat", "kind"]):
+        rows.loc[own.index, "accuracy"] = own["accuracy"].to_numpy()[::-1]
+    return {**tables, "curve": rows}
 
 
 # --------------------------------------------------------------------------------- transformers
@@ -145,14 +192,14 @@ def facts_slope(tables: Tables) -> float:
 def facts_per_parameter(tables: Tables) -> float:
     """Facts over parameters (4 H d_h d + 2 m d), geometric mean."""
     rows = _searched(tables)
-    return float(np.exp(np.log(rows["facts_per_param"]).mean())) if len(rows) else math.nan
+    return float(np.exp(np.log(rows["facts"] / rows["params"]).mean())) if len(rows) else math.nan
 
 
 def pairs_spread(tables: Tables) -> float:
-    """Facts per parameter, best pair alpha:beta over worst, each at its largest common d."""
+    """Facts per parameter, best pair alpha:beta over worst, geometric means over d."""
     rows = _searched(tables)
-    means = np.exp(np.log(rows["facts_per_param"]).groupby(rows["series"]).mean())
-    return _spread(means)
+    logs = (rows["facts"] / rows["params"]).transform(np.log)
+    return _spread(logs.groupby(rows["series"]).mean().transform(np.exp))
 
 
 def facts_bound_share(tables: Tables) -> float:
@@ -160,6 +207,23 @@ def facts_bound_share(tables: Tables) -> float:
     rows = tables["scaling"]
     rows = rows[rows["censored"] != "below"]
     return float(rows["bound_share"].max()) if len(rows) else math.nan
+
+
+def flat_facts(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Control: every size of a pair stores the same, the mean of them."""
+    rows = tables["scaling"]
+    mean = rows.groupby(["seed", "repeat", "series"])["facts"].transform("mean")
+    return {**tables, "scaling": rows.assign(facts=mean)}
+
+
+def one_pair_forgets(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Control: one pair alpha:beta stores a third of what it does."""
+    rows = tables["scaling"]
+    forgetful = rows["series"] == rows["series"].min()
+    return {
+        **tables,
+        "scaling": rows.assign(facts=rows["facts"].where(~forgetful, rows["facts"] / 3)),
+    }
 
 
 def _grid(tables: Tables) -> pd.DataFrame:
@@ -291,6 +355,28 @@ def flow_escape_ratio(tables: Tables) -> float:
         for what in ("relation", "subject")
     ]
     return max(ratios, key=lambda ratio: abs(math.log(ratio)))
+
+
+def names_exchanged(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Control: losses of relation and subject are exchanged, and right answers with relations."""
+    pairs = {"loss_relation": "loss_subject", "relation_accuracy": "accuracy"}
+    names = pairs | {new: old for old, new in pairs.items()}
+    return {**tables, "curve": tables["curve"].rename(columns=names)}
+
+
+def measured_exchanged(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Control: relation and subject exchange their measured escapes of SGD."""
+    rows = tables["escapes"].copy()
+    for _, own in rows[rows["source"] == "sgd"].groupby(["seed", "repeat"]):
+        rows.loc[own.index, "measured"] = own["measured"].to_numpy()[::-1]
+    return {**tables, "escapes": rows}
+
+
+def relation_first(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Control: the earlier of the two escapes is given to the relation."""
+    rows = tables["escapes"].sort_values("what")  # the relation, then the subject
+    measured = rows.groupby(["seed", "repeat", "source"])["measured"].transform(np.sort)
+    return {**tables, "escapes": rows.assign(measured=measured)}
 
 
 def final_accuracy(tables: Tables) -> float:

@@ -68,7 +68,8 @@ def make_grid(p: Compare) -> Grid:
 def compare(run: Run, p: Compare) -> None:
     """Per replicate: every configuration's iterates, and the curve of each side's best.
 
-    Errors: `ParameterError` for Q > T or an unknown decay.
+    Errors: `ParameterError` for Q > T or an unknown decay; `Diverged` where no configuration is
+    left.
     """
     check_task(p, p.T)
     for decay in p.decays:
@@ -106,6 +107,8 @@ def compare(run: Run, p: Compare) -> None:
             samples = n1 + p.batch * p.steps
             final = _final(task, grid, iterates, samples, p.refit_steps * p.refit_batch)
             run.write("final", final, repeat)
+            least = final["excess"][final["iterate"] == "raw"].min()
+            run.check_finite(least, "the excess loss of every configuration", p.steps)
             run.write("curve", _best_curves(task, grid, curve, recorded, n1, p.batch), repeat)
             best = metrics.best_of_each_side(final)
             run.write("ratios", best, repeat)

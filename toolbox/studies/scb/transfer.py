@@ -7,6 +7,7 @@ from a stage one of n1 samples, which count. Same target, batches and stop rule 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -48,7 +49,7 @@ class Start:
 def transfer(run: Run, p: Transfer) -> None:
     """Per replicate and T: samples to the target for every start and tuning, and the best.
 
-    Errors: `ParameterError` for Q > T or a single T.
+    Errors: `ParameterError` for Q > T or a single T; `Diverged` where no tuning is left.
     """
     # Large batches first: they are cheaper per sample, and what they reach bounds the small ones.
     batches = sorted(set(p.batches), reverse=True)
@@ -72,6 +73,10 @@ def transfer(run: Run, p: Transfer) -> None:
                     done.append(search.rows().to_dict("list"))
                 tunings = pd.concat([pd.DataFrame(rows) for rows in done])
                 run.write("tunings", tunings, repeat)
+                if tunings["diverged"].all():
+                    run.check_finite(
+                        math.nan, f"the value of every tuning at T = {T}", search.step_count
+                    )
                 best = best_tunings(tunings)
                 run.write("best", best, repeat)
                 run.write("against", against(best), repeat)
@@ -141,6 +146,13 @@ class Search:
         self.alive = np.arange(C)
         """Configurations still computed; V, A and held are theirs alone."""
         self.held, self.met = np.zeros(C, dtype=int), np.full(C, -1)
+        self.lost = np.zeros(C, dtype=bool)
+        """Configurations given up because their value is not finite."""
+
+    @property
+    def step_count(self) -> int:
+        """Steps so far."""
+        return self.samples // self.B
 
     @property
     def over(self) -> bool:
@@ -162,7 +174,9 @@ class Search:
         self.met[now] = self.samples - (SUSTAINED - 1) * self.B
         np.minimum.at(self.limits, self.group[now], self.met[now])
         earliest = self.samples + (1 - self.held) * self.B  # at which it can still meet the goal
-        kept = (self.met[alive] < 0) & (earliest < self.limits[self.group[alive]])
+        lost = ~np.isfinite(error)
+        self.lost[alive[lost]] = True
+        kept = (self.met[alive] < 0) & (earliest < self.limits[self.group[alive]]) & ~lost
         if not kept.all():
             self.alive, self.held, self.V = alive[kept], self.held[kept], self.V[kept]
             self.A = self.A[:, kept]
@@ -186,6 +200,7 @@ class Search:
                 "start_corr_v": found,
                 "samples": stage_one + np.where(reached, self.met, self.limits[self.group]),
                 "reached": reached,
+                "diverged": self.lost,
             }
         )
 
@@ -193,14 +208,15 @@ class Search:
         """What a checkpoint needs."""
         return {
             "V": self.V, "A": self.A, "samples": self.samples, "held": self.held, "met": self.met,
-            "alive": self.alive, "limits": self.limits, "rng": self.rng.bit_generator.state,
+            "alive": self.alive, "lost": self.lost, "limits": self.limits,
+            "rng": self.rng.bit_generator.state,
         }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a saved state."""
         self.V, self.A, self.samples = state["V"], state["A"], state["samples"]
         self.held, self.met, self.alive = state["held"], state["met"], state["alive"]
-        self.limits = state["limits"]
+        self.limits, self.lost = state["limits"], state["lost"]
         self.rng.bit_generator.state = state["rng"]
 
 
