@@ -23,9 +23,6 @@ from .harness import ROOT, Case
 
 WITHOUT = {
     "icl plateau",
-    "icl table", "icl transfer", "icl controls",
-    "recall linear", "recall mlp", "recall curve", "recall scaling",
-    "recall tradeoff", "recall sequential", "recall train",
 }  # fmt: skip
 """Commands whose controls are not all written; one that has them all must leave the list."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,23 @@ def crew(run: Run) -> Iterator[Crew]:
     """As many workers as the run may use cores."""
     with one_thread(), ThreadPoolExecutor(run.threads) as pool:
         yield Crew(pool, run.threads)
+
+
+def computed(
+    run: Run, workers: Crew, compute: Callable[..., dict[str, Any]], jobs: Sequence[tuple[Any, ...]]
+) -> list[dict[str, Any]]:
+    """compute(*job) for every job, in order, as many at a time as there are workers.
+
+    A stop is heard between two of them, and what is done is not done again.
+    """
+    rows: list[dict[str, Any]] = run.kept([])
+    ahead: dict[int, Future[dict[str, Any]]] = {}
+    for index in run.cells(range(len(jobs)), "fits"):
+        for near in range(index, min(index + workers.size, len(jobs))):
+            if near not in ahead:
+                ahead[near] = workers.pool.submit(compute, *jobs[near])
+        rows.append(ahead.pop(index).result())
+    return rows
 
 
 def checked_link(run: Run, text: str, r: int, learned: bool, field: str = "link") -> Link:

@@ -41,14 +41,12 @@ def transfer(run: Run, p: Transfer) -> None:
                     "oracle": model.unit(run.rng(repeat, "oracle", d).standard_normal((p.m1, p.r))),
                 }
                 jobs = [
-                    workers.pool.submit(
-                        _row, run, repeat, task, target, n, method, layers, start, p
-                    )
+                    (run, repeat, task, target, n, method, layers, start, p)
                     for target in targets
                     for n in p.n2
                     for method in METHODS
                 ]
-                rows = [job.result() for job in jobs]
+                rows = common.computed(run, workers, _row, jobs)
                 for row in rows:
                     run.check_finite(row["test_error"], "a test error")
                 table = {key: [row[key] for row in rows] for key in rows[0]}

@@ -33,11 +33,9 @@ def width(run: Run, p: Width) -> None:
             first = common.stream(run, repeat, "first", d)
             for _, M in common.growing(run, workers, task, first, [p.n1]):
                 jobs = [
-                    workers.pool.submit(_row, run, repeat, task, M, each, k, p)
-                    for each in widths
-                    for k in p.inner_steps
+                    (run, repeat, task, M, each, k, p) for each in widths for k in p.inner_steps
                 ]
-                rows = [job.result() for job in jobs]
+                rows = common.computed(run, workers, _row, jobs)
                 for row in rows:
                     run.check_finite(row["test_error"], "a test error")
                 run.write("width", {key: [row[key] for row in rows] for key in rows[0]}, repeat)

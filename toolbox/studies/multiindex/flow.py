@@ -11,6 +11,9 @@ from . import data, metrics, theory
 from .cli import Flow
 from .link import Link, parse_link, parse_links
 
+BLOCK = 2000
+"""Neurons whose flow is computed together."""
+
 
 def flow(run: Run, p: Flow) -> None:
     """Per replicate, link and d: times of every neuron, their medians, and the fits.
@@ -27,21 +30,26 @@ def flow(run: Run, p: Flow) -> None:
         medians: list[dict[str, object]] = run.kept([])
         for link, d in run.cells(cells, "cells"):
             u0 = data.coupled_starts(run, repeat, p.neurons, d, p.P)[:, : p.P]
-            table = _neurons(link, d, u0, p.level)
+            parts: list[dict[str, list[object]]] = run.kept([])
+            for start in run.cells(range(0, p.neurons, BLOCK), "blocks of neurons"):
+                part = _neurons(link, d, start, u0[start : start + BLOCK], p.level)
+                parts.append({str(name): list(column) for name, column in part.items()})
+            table = pd.concat([pd.DataFrame(part) for part in parts], ignore_index=True)
             run.write("neurons", table, repeat)
             medians += _medians(table)
         run.write("medians", pd.DataFrame(medians), repeat)
         run.write("fit", _fits(pd.DataFrame(medians)), repeat)
 
 
-def _neurons(link: Link, d: int, u0: np.ndarray, level: float) -> pd.DataFrame:
+def _neurons(link: Link, d: int, start: int, u0: np.ndarray, level: float) -> pd.DataFrame:
+    """Times of neurons `start` and on; the flow ends when three in five of them have arrived."""
     P = u0.shape[1]
     end = theory.longest_time(link, P, d)
     found = theory.flow(link, u0, end, level, share=0.6)
     square = u0**2
     return pd.DataFrame(
         {
-            "link": link.name, "d": d, "P": P, "neuron": np.arange(len(u0)),
+            "link": link.name, "d": d, "P": P, "neuron": start + np.arange(len(u0)),
             "s0": square.sum(axis=1), "largest0": square.max(axis=1),
             "t_sub": found.subspace, "t_dir": found.direction,
             "t_theory": theory.leading_time(link, u0, level),

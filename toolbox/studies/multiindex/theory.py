@@ -91,11 +91,10 @@ def flow(link: Link, u0: Floats, t_end: float, level: float, share: float = 1.0)
         there = np.flatnonzero(above.any(axis=0))
         first = above.argmax(axis=0)[there]  # the step that ends above the level
         before = np.maximum(first - 1, 0)
-        start = solution.y[:, before]
-        u, r = start[: n * P].reshape(n, P, -1), start[n * P :]
-        own = np.arange(len(there))
+        u = solution.y[: n * P].reshape(n, P, -1)[there, :, before]
+        r = solution.y[n * P :][there, before]
         span = solution.t[first] - solution.t[before]
-        late = _within(link, u[there, :, own], r[there, own], span, level, kind)
+        late = _within(link, u, r, span, level, kind)
         times[kind, there] = solution.t[before] + late
     return Crossing(times[0], times[1])
 
