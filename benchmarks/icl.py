@@ -153,7 +153,7 @@ def ours(s, every) -> list[int]:
             folder=Path(folder), checkpoint_path=Path(folder) / "none", say=print,
             manifest={}, threads=len(os.sched_getaffinity(0)),
         )  # fmt: skip
-        return [outcome["steps"] for outcome in train(run, s, every)]
+        return [outcome.steps for outcome in train(run, s, every)]
 
 
 def module(s):

@@ -41,7 +41,7 @@ def manifest_of(
     if status is None:
         return manifest.sealed(begun)
     if status == "interrupted":
-        return {**begun, "rows": {}, "saved": "2026-01-01", "again": False, "loops": True}
+        return {**begun, "rows": {}, "saved": "2026-01-01", "again": False}
     end = {
         "status": status,
         "message": "",

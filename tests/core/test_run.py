@@ -49,28 +49,21 @@ def test_no_checkpoint_is_made_within_a_minute_and_then_as_its_cost_allows(launc
     made = []
 
     def check(run):
-        def state():
-            made.append(Clock.now)
-            return None
-
         def save(*rest):
+            made.append(Clock.now)
             Clock.now += Clock.cost
 
         monkeypatch.setattr(saving.checkpoint, "save", save)
         run._saver.last = Clock.now
-        for second in (0, 30, 59, 61, 100, 120, 165, 167):
-            Clock.now = second
-            run.checkpoint(state)
+        run._loops.due = 0.0
+        for Clock.now in run.cells((0, 30, 59, 61, 100, 120, 165, 167), "seconds"):
+            pass
         assert run.checkpoint_path.exists()
 
     record = inside(launch, check)
     # 5 s each: the next may come 100 s after the end of the one at 61.
     assert made == [61, 167]
     assert not record.path.with_suffix(".checkpoint").exists()
-
-
-def test_a_run_without_a_checkpoint_starts_afresh(launch):
-    inside(launch, lambda run: [None for _ in [0] if run.restore() is None])
 
 
 @pytest.mark.parametrize(
@@ -106,7 +99,7 @@ def test_the_flag_of_a_stop_does_not_outlive_the_run(launch, stop_at):
     with pytest.raises(SystemExit):
         inside(launch, lambda run: [signals._handle(2, None), signals._handle(2, None)])
     assert signals.asked() is None
-    inside(launch, lambda run: run.checkpoint(lambda: None))
+    inside(launch, lambda run: list(run.cells([0], "cells")))
 
 
 def test_messages_go_to_stderr_and_not_under_quiet(launch, capsys):
@@ -119,10 +112,10 @@ def test_messages_go_to_stderr_and_not_under_quiet(launch, capsys):
 def test_a_checkpoint_of_another_device_is_kept_and_named(launch, out, stop_at, monkeypatch):
     stop_at(0)
     with pytest.raises(Interrupted):
-        inside(launch, lambda run: run.checkpoint(lambda: run.device))
+        inside(launch, lambda run: [run.device for _ in run.cells([0], "cells")])
     (path,) = out.glob("coin/train/*.checkpoint")
     elsewhere = {**run_module.checkpoint.read_manifest(path), "torch_device": "xpu"}
     monkeypatch.setattr(run_module.checkpoint, "read_manifest", lambda _: elsewhere)
     with pytest.raises(ToolboxError, match="made on --device xpu, this is cpu; resume it there"):
-        inside(launch, lambda run: run.restore())
+        inside(launch, lambda run: None)
     assert path.exists()

@@ -82,14 +82,12 @@ def judge(
     """The verdicts of one command over one pool of runs.
 
     params : the parameters that the pooled runs share
-    null : change the tables by each claim's negative control first; claims without are left out
+    null : change the tables by each claim's negative control first
     """
     metrics: ModuleType | None = None  # imported when a claim is tested
     tables: dict[str, pd.DataFrame] = {}
     verdicts = []
     for name, claim in spec.claims.items():
-        if null and not claim.control:
-            continue
         if claim.requires and not compile_where(claim.requires).test(params):
             verdicts.append(_untested(name, claim, params))
             continue

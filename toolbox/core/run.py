@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolbox.core import atomic, checkpoint, compute, divergence, files, machine, signals, states
+from toolbox.core import atomic, checkpoint, compute, divergence, files, machine, signals
 from toolbox.core.errors import Diverged, StudyError
 from toolbox.core.loop_progress import LoopProgress
 from toolbox.core.looping import Looping
 from toolbox.core.loops import Loop, Loops
-from toolbox.core.progress import Progress
 from toolbox.core.saving import Saver
 from toolbox.core.states import StateMismatch
 from toolbox.core.suggest import did_you_mean
@@ -162,7 +161,7 @@ class Run(Looping):
             crew.close()
 
     def _boundary(self, stop: signal.Signals | None) -> None:
-        self._saver.boundary(lambda: {"loops": self._loops.tree()}, stop)
+        self._saver.boundary(self._loops.tree, stop)
         if time.monotonic() >= self._shown.due:
             self._shown.show(self._loops.active)
         self._loops.due = min(self._saver.due, self._shown.due)
@@ -183,13 +182,13 @@ class Run(Looping):
         self._end_diverged(message, step)
 
     def open_checkpoint(self) -> None:
-        """Go on from a checkpoint of the loops, if there is one; `restore` opens all others.
+        """Go on from a checkpoint, if there is one.
 
         Errors: `ToolboxError` for a checkpoint that is whole but cannot be used here and now.
         """
-        if (loaded := self._saver.load(of_loops=True)) is not None:
-            tree, rng = loaded.state["loops"], loaded.rng
-            self._loops.resume(tree, lambda: checkpoint.set_rng_states(rng))
+        if (loaded := self._saver.load()) is not None:
+            rng = loaded.rng
+            self._loops.resume(loaded.state, lambda: checkpoint.set_rng_states(rng))
 
     def came_back(self) -> None:
         """Errors: `StateMismatch` when a resumed experiment ended without coming to its place."""
@@ -210,35 +209,6 @@ class Run(Looping):
             self._writers[name] = TableWriter(path, self.spec.tables[name], rows)
         self.manifest["resumed"] = [*saved["resumed"], saved["saved"]]
         self.manifest |= {name: saved[name] for name in ("diverged", "files") if name in saved}
-
-    # ------------------------------------------------------- until every experiment is ported to it
-
-    def progress(self, total: int, label: str, start: int = 0) -> Progress:
-        """Progress over `total` steps, to be used in a `with` block."""
-        return Progress(total, label, start, self.quiet)
-
-    def restore(self) -> Any:
-        """The state that `checkpoint` saved, or None to start afresh.
-
-        The tables written until then are back in place, and so are the states of the global random
-        generators: seed those before, not after.
-
-        Errors: `ToolboxError` for a checkpoint that is whole but cannot be used here and now.
-        """
-        loaded = self._saver.load(of_loops=False)
-        if loaded is None:
-            return None
-        checkpoint.set_rng_states(loaded.rng)
-        return states.decode(loaded.state["state"])
-
-    def checkpoint(self, state: Callable[[], Any]) -> None:
-        """The step boundary: call it once per step, with a function that returns the state.
-
-        Errors: `Interrupted`, which the experiment lets pass.
-        """
-        stop = signals.asked()
-        if stop is not None or time.monotonic() >= self._saver.due:
-            self._saver.boundary(lambda: {"state": states.encode(state())}, stop)
 
     # -------------------------------------------------------------------------------- divergence
 

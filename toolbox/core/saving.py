@@ -73,15 +73,13 @@ class Saver:
 
         run = self.run
         rows, tables = run.flushed()
-        about = {"rows": rows, "saved": now(), "again": run.again, "loops": "loops" in tree}
+        about = {"rows": rows, "saved": now(), "again": run.again}
         files = [run.folder / name for name in run.manifest.get("files", ())]
         with atomic.replacing(self.path) as handle:
             checkpoint.save(handle, {**run.manifest, **about}, tree, tables, files)
 
-    def load(self, of_loops: bool) -> checkpoint.Loaded | None:
+    def load(self) -> checkpoint.Loaded | None:
         """The checkpoint that the run goes on from, if there is one, with its rows in their tables.
-
-        of_loops : whether the loops of the run are to be in it, or what `Run.checkpoint` was given
 
         A damaged checkpoint is put aside as `*.bad` and said so.
 
@@ -94,7 +92,7 @@ class Saver:
             raise ToolboxError(f"{path} may not be read; change its permissions")
         try:
             saved = checkpoint.read_manifest(path)
-            if not self._usable(saved) or bool(saved.get("loops")) is not of_loops:
+            if not self._usable(saved):
                 return None
             loaded = checkpoint.load(path, run.folder)
         except checkpoint.BadCheckpoint as error:

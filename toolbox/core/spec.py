@@ -97,7 +97,7 @@ class ClaimSpec(_Strict):
     applies: str | None = None
     """A function in metrics.py: tables of one replicate -> '' where the claim applies, else the
     reason why not. A claim that applies to less than half of the replicates is not tested."""
-    control: tuple[Control, ...] = ()
+    control: tuple[Control, ...] = Field(min_length=1)
     """The negative control: changes of the tables after which it must not be supported."""
     diverged: Literal["worst"] | float | None = None
     """What a diverged replicate counts as: a value, or worst, the failing side of the region. Worst

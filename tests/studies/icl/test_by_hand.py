@@ -73,7 +73,7 @@ def test_prompts_too_long_for_it_are_trained_by_torch_to_the_same_numbers(monkey
         monkeypatch.setattr(ensemble, "BY_HAND_TOKENS", longest)
         own = ensemble.Ensemble(s, members, 0, dtype=torch.float64)
         own.block()
-        rows.append([outcome["rows"] for outcome in own.outcomes()])
+        rows.append([outcome.rows for outcome in own.outcomes()])
     for by_hand_rows, by_torch in zip(*rows, strict=True):
         assert abs(by_hand_rows - by_torch).max() < 1e-9
         assert by_hand_rows.tobytes() != by_torch.tobytes()  # two ways, not one twice

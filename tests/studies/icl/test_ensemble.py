@@ -88,7 +88,7 @@ def test_a_member_beside_others_is_the_member_alone_to_rounding():
     for one, outcome in zip(MEMBERS, together.outcomes(), strict=True):
         alone = Ensemble(s, [one], 0, dtype=torch.float64)
         alone.block()
-        assert np.abs(alone.outcomes()[0]["rows"] - outcome["rows"]).max() < 1e-9
+        assert np.abs(alone.outcomes()[0].rows - outcome.rows).max() < 1e-9
 
 
 def test_a_member_that_leaves_changes_nothing_for_the_others_but_rounding():
@@ -97,7 +97,7 @@ def test_a_member_that_leaves_changes_nothing_for_the_others_but_rounding():
     both = finish(Ensemble(s, [easy, hard], 0, dtype=torch.float64))
     assert both[0]["steps"] == 20
     (alone,) = finish(Ensemble(s, [hard], 0, dtype=torch.float64))
-    assert np.abs(alone["rows"] - both[1]["rows"]).max() < 1e-9
+    assert np.abs(alone.rows - both[1].rows).max() < 1e-9
 
 
 @pytest.mark.parametrize("blocks", [1, 2])
@@ -126,22 +126,22 @@ def test_copies_of_a_task_take_the_steps_of_the_task_alone():
     for each in (alone, copies):
         ensemble = Ensemble(s, [each], 0, dtype=torch.float64)
         ensemble.block()
-        rows.append(ensemble.outcomes()[0]["rows"])
+        rows.append(ensemble.outcomes()[0].rows)
     assert np.abs(rows[0] - rows[1]).max() < 1e-4  # Adam's epsilon sees the factor
 
 
 def test_labels_that_are_fair_coins_never_escape():
     s = setting(steps=300, window=50, batch=16, threshold=0.95)
     (outcome,) = finish(Ensemble(s, [member("coin", lr=1e-2)], 0))
-    assert outcome["escape"].tolist() == [NEVER]
-    assert outcome["rows"][-10:, 1].mean() > 0.97
+    assert outcome.escape.tolist() == [NEVER]
+    assert outcome.rows[-10:, 1].mean() > 0.97
 
 
 def test_a_task_that_needs_no_plateau_does_escape():
     """So that the test above is not passed by a model that learns nothing."""
     s = setting(steps=300, window=50, batch=16, threshold=0.95)
     (outcome,) = finish(Ensemble(s, [member("conjunction", lr=1e-2)], 0))
-    assert outcome["escape"][0] != NEVER
+    assert outcome.escape[0] != NEVER
 
 
 def test_the_batch_is_split_equally_and_the_rest_by_lot():
@@ -171,11 +171,11 @@ def test_arms_that_differ_in_the_rate_alone_see_the_same_prompts_and_replicates_
 def test_a_loss_that_is_no_number_ends_the_member_at_its_step():
     s = setting(optimizer="sgd", until="steps", steps=200)
     bad, good = finish(Ensemble(s, [member("quadratic", lr=1e3), member("linear", lr=1e-3)], 0))
-    assert bad["diverged"] != NEVER
-    assert bad["steps"] == bad["diverged"]
-    assert np.isfinite(bad["rows"]).all()
-    assert good["diverged"] == NEVER
-    assert good["steps"] == 200
+    assert bad.diverged != NEVER
+    assert bad.steps == bad.diverged
+    assert np.isfinite(bad.rows).all()
+    assert good.diverged == NEVER
+    assert good.steps == 200
 
 
 def test_mixed_precision_trains_nearly_as_full_precision_does(monkeypatch):
@@ -187,6 +187,6 @@ def test_mixed_precision_trains_nearly_as_full_precision_does(monkeypatch):
         own = Ensemble(s, [member("parity2", "linear")], 0)
         own.block()
         assert {value.dtype for value in own.parameters.values()} == {torch.float32}
-        rows.append(own.outcomes()[0]["rows"][:, 1])
+        rows.append(own.outcomes()[0].rows[:, 1])
     off = abs(rows[0] - rows[1])
     assert 0 < off.max() < 0.02

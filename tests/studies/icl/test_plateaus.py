@@ -18,6 +18,6 @@ def test_a_mix_stands_on_the_plateaus_derived_for_it_and_a_task_alone_at_one():
     assert expected[0] == pytest.approx((1.1349, 1.0994), abs=1e-4)
     assert expected[1] == pytest.approx((1,))
     for levels, outcome in zip(expected, ensemble.outcomes(), strict=True):
-        found = outcome["rows"][-6:, 1].mean(axis=0)
+        found = outcome.rows[-6:, 1].mean(axis=0)
         # Over 120 steps of 32 prompts or more the noise is below 0.01.
         assert found.tolist() == pytest.approx(levels, abs=0.025)

@@ -222,4 +222,4 @@ def test_training_goes_on_from_a_saved_state_byte_for_byte(kind):
         while each.alive:
             each.block()
     for one, other in zip(whole.outcomes(), second.outcomes(), strict=True):
-        assert one["rows"].tobytes() == other["rows"].tobytes()
+        assert one.rows.tobytes() == other.rows.tobytes()

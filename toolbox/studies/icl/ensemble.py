@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from . import by_hand, model
 from .cli import Training
 from .escape import NEVER, Track
-from .plan import Member, read_at, sizes_of
+from .plan import Member, Outcome, read_at, sizes_of
 from .prompts import Prompts, stream, tokens_of
 
 BLOCK = 20
@@ -257,20 +257,20 @@ class Ensemble:
         self._place(state["stacks"])
         self._gather()
 
-    def outcomes(self) -> list[dict[str, Any]]:
+    def outcomes(self) -> list[Outcome]:
         """What each member came to, once `alive` is empty."""
         return [
-            {
-                "rows": track.rows,
-                "escape": track.escape,
-                "complete": track.complete,
-                "steps": track.steps,
-                "seen": each.seen.numpy(),
-                "optimum": each.optimum.numpy(),
-                "boolean": each.boolean.numpy(),
-                "diverged": self.diverged.get(index, NEVER),
-                "parameters": self.left.get(index),
-            }
+            Outcome(
+                track.rows,
+                track.escape,
+                track.complete,
+                track.steps,
+                each.seen.numpy(),
+                each.optimum.numpy(),
+                each.boolean.numpy(),
+                self.diverged.get(index, NEVER),
+                self.left.get(index),
+            )
             for index, (track, each) in enumerate(zip(self.tracks, self.prompts, strict=True))
         ]
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from toolbox.core import memory
 from toolbox.core.errors import ParameterError
 
@@ -68,6 +70,29 @@ class Member:
     """Parameters that `Ensemble.parameters_of` returned; None is a fresh model."""
     keep: bool = False
     """Hand back the parameters in the end."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a member came to; K tasks, R recorded steps."""
+
+    rows: np.ndarray
+    """(R, 4, K): step, loss over optimum, the same at the last position, accuracy there."""
+    escape: np.ndarray
+    """(K,): steps at which the plateaus were left, or `escape.NEVER`."""
+    complete: np.ndarray
+    """(K,): steps at which the tasks were learnt, or `escape.NEVER`."""
+    steps: int
+    seen: np.ndarray
+    """(K,): prompts of each task."""
+    optimum: np.ndarray
+    """(K,): optima without context."""
+    boolean: np.ndarray
+    """(K,): whether labels are signs."""
+    diverged: int
+    """The step at which the loss was not finite, or `escape.NEVER`."""
+    parameters: Any = None
+    """Where `Member.keep` asked for them."""
 
 
 def chosen(words: Sequence[str]) -> tuple[str, ...]:

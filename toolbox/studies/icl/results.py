@@ -14,8 +14,7 @@ from toolbox.core.run import Run
 
 from .cli import Training
 from .escape import NEVER
-from .plan import Member
-from .trainer import Outcome
+from .plan import Member, Outcome
 
 TOKENS = {"interleave": "interleave", "pair": "pair (a stand-in)"}
 """How tables and figures call the tokens."""
@@ -23,10 +22,10 @@ TOKENS = {"interleave": "interleave", "pair": "pair (a stand-in)"}
 
 def curve(member: Member, outcome: Outcome, token: str) -> pd.DataFrame:
     """The recorded losses of every task of a member, averages since the record before."""
-    arm, rows, parts = member.arm, outcome["rows"], []
+    arm, rows, parts = member.arm, outcome.rows, []
     for slot, task in enumerate(arm.slots):
         step = rows[:, 0, slot].astype(int)
-        escape = int(outcome["escape"][slot])
+        escape = int(outcome.escape[slot])
         reached = (step >= escape) & (escape != NEVER)
         parts.append(
             pd.DataFrame(
@@ -34,7 +33,7 @@ def curve(member: Member, outcome: Outcome, token: str) -> pd.DataFrame:
                     **names(member, task, token),
                     "watched": task in arm.watch,
                     "step": step,
-                    "loss": rows[:, 1, slot] * outcome["optimum"][slot],
+                    "loss": rows[:, 1, slot] * outcome.optimum[slot],
                     "loss_norm": rows[:, 1, slot],
                     "last_loss_norm": rows[:, 2, slot],
                     "last_accuracy": rows[:, 3, slot],
@@ -44,7 +43,7 @@ def curve(member: Member, outcome: Outcome, token: str) -> pd.DataFrame:
         )
     frame = pd.concat(parts, ignore_index=True)
     # A sign is nothing that a continuous task predicts.
-    boolean = dict(zip(arm.slots, outcome["boolean"], strict=True))
+    boolean = dict(zip(arm.slots, outcome.boolean, strict=True))
     frame.loc[~frame["task"].map(boolean).astype(bool), "last_accuracy"] = math.nan
     return frame
 
@@ -56,8 +55,8 @@ def escapes(member: Member, outcome: Outcome, p: Training) -> pd.DataFrame:
     leave before. One that is there within two windows had no plateau to leave.
     """
     arm = member.arm
-    step, complete = (np.asarray(outcome[name]) for name in ("escape", "complete"))
-    stayed = np.where(step == NEVER, outcome["steps"], step + 1)
+    step, complete = np.asarray(outcome.escape), np.asarray(outcome.complete)
+    stayed = np.where(step == NEVER, outcome.steps, step + 1)
     return pd.DataFrame(
         [
             {
@@ -66,10 +65,10 @@ def escapes(member: Member, outcome: Outcome, p: Training) -> pd.DataFrame:
                 "plateau": bool(stayed[slot] >= 2 * p.window),
                 "escape_step": pd.NA if step[slot] == NEVER else int(step[slot]),
                 "censored": bool(step[slot] == NEVER),
-                "diverged": outcome["diverged"] != NEVER,
+                "diverged": outcome.diverged != NEVER,
                 "complete_step": pd.NA if complete[slot] == NEVER else int(complete[slot]),
-                "steps_run": outcome["steps"],
-                "sequences": int(outcome["seen"][slot]),
+                "steps_run": outcome.steps,
+                "sequences": int(outcome.seen[slot]),
             }
             for slot, task in enumerate(arm.slots)
         ]
@@ -92,11 +91,11 @@ def write(
     tables = []
     trainings = Counter(member.repeat for member in members)
     for member, outcome in zip(members, outcomes, strict=True):
-        if len(outcome["rows"]):
+        if len(outcome.rows):
             run.write("curve", curve(member, outcome, p.token))
         tables.append(escapes(member, outcome, p))
         run.write("escape", tables[-1])
-        if (step := outcome["diverged"]) != NEVER:
+        if (step := outcome.diverged) != NEVER:
             name = f"{member.arm.name} ({member.arm.kind}, lr {member.arm.lr:g})"
             message = (
                 f"the loss of {name} is not finite at step {step}; the rows before it are kept"

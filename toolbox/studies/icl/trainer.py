@@ -9,14 +9,13 @@ thread, and so no number depends on cores, processes or on how many replicates r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from toolbox.core import compute
 from toolbox.core.crew import Worker
 from toolbox.core.run import Run
 
 from .cli import Training
-from .plan import RECURRENT, Member, member_tokens
+from .plan import RECURRENT, Member, Outcome, member_tokens
 
 ENSEMBLE_TOKENS = 512
 """Tokens of a member's step up to which members are stacked (benchmarks/icl.py measures it)."""
@@ -24,8 +23,6 @@ FLOPS = 1e10
 """What one core does of them in a second here, for a guess at the time and for nothing else."""
 PROCESS_SECONDS = 6.0
 """Guessed time above which starting processes pays."""
-
-Outcome = dict[str, Any]
 
 
 def groups(setting: Training, members: Sequence[Member], device: str) -> list[list[int]]:

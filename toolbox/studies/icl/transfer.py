@@ -33,11 +33,11 @@ def transfer(run: Run, p: Transfer) -> None:
     # where source and target are one task.
     after = dataclasses.replace(of_target, name=f"{p.source} -> {p.target}", kind="checkpoint")
     for repeat, outcome in enumerate(sources):
-        if outcome["escape"][0] == NEVER:
+        if outcome.escape[0] == NEVER:
             run.say(
                 f"repeat {repeat}: {p.source} did not leave its plateau, there is no checkpoint"
             )
         else:
-            second.append(Member(after, repeat, start=outcome["parameters"]))
+            second.append(Member(after, repeat, start=outcome.parameters))
     outcomes = train(run, p, second, f"{p.target}, groups of members")
     results.write(run, [*first, *second], [*sources, *outcomes], p)

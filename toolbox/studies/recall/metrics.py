@@ -385,12 +385,13 @@ def final_accuracy(tables: Tables) -> float:
 
 
 def relation_before_fact(tables: Tables) -> float:
-    """Step at which 95 % of answers have the right relation over that at which 95 % are right."""
-    rows = tables["curve"].sort_values("step")
-    steps = [
-        rows.loc[rows[name] >= 0.95, "step"].min() for name in ("relation_accuracy", "accuracy")
-    ]
-    return float(steps[0] / steps[1])
+    """Step at which 95 % of answers have the right relation over that at which 95 % are right.
+
+    Where the second is not reached the last step stands for it, and the ratio is an upper bound.
+    """
+    rows = tables["curve"]
+    relation, right = (rows["step"][rows[n] >= 0.95] for n in ("relation_accuracy", "accuracy"))
+    return float(relation.min() / (right.min() if len(right) else rows["step"].max()))
 
 
 def hallucination_peak(tables: Tables) -> float:
