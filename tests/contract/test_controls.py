@@ -21,6 +21,7 @@ from toolbox.core.spec import ClaimSpec, CommandSpec, load_command
 
 from .harness import ROOT, Case
 
+
 @pytest.fixture(scope="session")
 def judged_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("contract")

@@ -15,9 +15,10 @@ from toolbox.core.errors import StudyError
 from toolbox.core.remedies import flags_that_meet, readable
 from toolbox.core.spec import ClaimSpec, CommandSpec
 
+CONTROL: Any = {"change": "function", "name": "loaded"}
 FAIR = {
-    "statement": "s", "origin": "paper", "reference": "p", "statistic": "share_of_heads",
-    "region": [0.4, 0.6],
+    "statement": "s", "origin": "paper", "control": CONTROL, "reference": "p",
+    "statistic": "share_of_heads", "region": [0.4, 0.6],
 }  # fmt: skip
 
 
@@ -25,6 +26,7 @@ def claim_of(low: float | None, high: float | None, **more: Any) -> ClaimSpec:
     return ClaimSpec(
         statement="s",
         origin="paper",
+        control=CONTROL,
         reference="p",
         statistic="share_of_heads",
         region=(low, high),
@@ -165,6 +167,7 @@ def command_of(claim: dict[str, Any], **more: Any) -> CommandSpec:
 FAIR = {
     "statement": "s",
     "origin": "paper",
+    "control": CONTROL,
     "reference": "p",
     "statistic": "share_of_heads",
     "region": [0.4, 0.6],

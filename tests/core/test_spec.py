@@ -61,6 +61,7 @@ def claim(**changed):
     base = {
         "statement": "s",
         "origin": "paper",
+        "control": {"change": "function", "name": "loaded"},
         "reference": "p",
         "statistic": "f",
         "region": [0, 1],
@@ -83,6 +84,7 @@ def claim(**changed):
         ("about: goes", f"about: goes\n    claims: {{c: {claim(min_seeds=0)}}}", "min_seeds"),
         ("about: goes", f"about: goes\n    claims: {{c: {claim(summary='max')}}}", "summary"),
         ("about: goes", f"about: goes\n    claims: {{c: {claim(diverged='worst')}}}", "no finite"),
+        ("about: goes", f"about: goes\n    claims: {{c: {claim(control=[])}}}", "control"),
         ("about: goes", f"about: goes\n    claims: {{c: {claim(requires='T >=')}}}", "study.yaml:"),
         (
             "about: goes",
