@@ -1,0 +1,301 @@
+"""REFUEL: multi-turn RLHF by regressing the relative future, in a dialogue with exact values."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import typer
+from annotated_types import Ge, Gt, Le, Lt
+
+from toolbox.core.cli import command, study_app
+from toolbox.core.run import Run
+
+app = study_app(__doc__)
+
+METHOD_NAMES = (
+    "REBEL-LT-OFFLINE", "REBEL-LT-MIXED", "REBEL-LT-ONLINE", "REBEL-MT-MIXED", "REFUEL",
+    "DPO-LT-OFFLINE", "DPO-LT-MIXED", "DPO-LT-ONLINE", "DPO-MT-MIXED", "DPO-MT-ONLINE",
+    "RLOO", "PPO",
+)  # fmt: skip
+
+Turns = Annotated[int, typer.Option(help="Turns H of a dialogue."), Ge(1), Le(12)]
+Bonus = Annotated[
+    float,
+    typer.Option(
+        help="Bonus b of the right answer. Above 1 the last turn alone is better spent on "
+        "answering, below 1 on clarifying."
+    ),
+    Ge(0),
+    Le(100),
+]
+Judge = Annotated[
+    Literal["random", "end"],
+    typer.Option(
+        help="random: a dialogue is judged after a uniform random turn, as in the authors' code. "
+        "end: always after the last turn."
+    ),
+]
+
+
+def complete_methods() -> tuple[str, ...]:
+    """Names of the methods, for the shell."""
+    return METHOD_NAMES
+
+
+@dataclass(frozen=True)
+class Game:
+    """What the environment is."""
+
+    topics: Annotated[int, typer.Option(help="Topics K of a message."), Ge(1), Le(20)] = 4
+    contents: Annotated[
+        int, typer.Option(help="Contents C; an answer is one of 2 C."), Ge(2), Le(30)
+    ] = 6
+
+
+@dataclass(frozen=True)
+class Base(Game):
+    """The environment and the base policy."""
+
+    p_clarify: Annotated[
+        float,
+        typer.Option(help="Chance of the right clarification in the supervised dialogues."),
+        Gt(0),
+        Lt(1),
+    ] = 0.25
+    p_answer: Annotated[
+        float,
+        typer.Option(help="Chance of the right answer in the supervised dialogues."),
+        Gt(0),
+        Lt(1),
+    ] = 0.35
+
+
+@dataclass(frozen=True)
+class Training(Base):
+    """How the methods are trained."""
+
+    iters: Annotated[int, typer.Option(help="Iterations: collect, then fit."), Ge(1), Le(200)] = 8
+    pairs: Annotated[
+        int,
+        typer.Option(help="Pairs of judged dialogues that each method gets in an iteration."),
+        Ge(2),
+        Le(20_000),
+    ] = 4096
+    steps: Annotated[
+        int, typer.Option(help="Steps of Adam in an iteration."), Ge(1), Le(10_000)
+    ] = 200
+    batch: Annotated[int, typer.Option(help="Pairs in a step."), Ge(1), Le(20_000)] = 512
+    lr: Annotated[
+        float,
+        typer.Option(
+            help="Step size of Adam, which falls linearly to 0 in each iteration. 0: 0.003 for the "
+            "network, 0.05 for the table."
+        ),
+        Ge(0),
+        Le(1),
+    ] = 0.0
+    strengths: Annotated[
+        tuple[float, ...],
+        typer.Option(
+            help="Grid on which every method is tuned. REBEL and REFUEL regress on this times the "
+            "difference of rewards (eta); DPO's beta is its inverse; the clip range of RLOO and "
+            "PPO is a tenth of it."
+        ),
+        Gt(0),
+        Le(100),
+    ] = (0.5, 1.0, 2.0, 4.0)
+    policy: Annotated[
+        Literal["mlp", "table"],
+        typer.Option(help="mlp: network of turn, level and topic. table: a logit for each answer."),
+    ] = "mlp"
+    width: Annotated[
+        int, typer.Option(help="Width of the network's two hidden layers."), Ge(1), Le(256)
+    ] = 64
+    judge: Judge = "random"
+    noise: Annotated[
+        float,
+        typer.Option(
+            help="Standard deviation of the error of the rewards that the methods learn from; they "
+            "are always evaluated without it."
+        ),
+        Ge(0),
+        Le(100),
+    ] = 0.0
+
+
+@dataclass(frozen=True)
+class Dialogue(Training):
+    """The flags of `refuel dialogue`."""
+
+    horizon: Turns = 5
+    bonus: Bonus = 1.5
+    methods: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            help="Methods to compare, or all: " + ", ".join(METHOD_NAMES) + ".",
+            autocompletion=complete_methods,
+        ),
+    ] = ("all",)
+    tau: Annotated[
+        float,
+        typer.Option(
+            help="Noise of the judge of the win rate, who prefers the first dialogue with chance "
+            "1 / (1 + exp(-(R - R') / tau)). 0: no noise."
+        ),
+        Ge(0),
+        Le(1000),
+    ] = 0.0
+
+
+@command(app)
+def dialogue(run: Run, p: Dialogue) -> None:
+    """Train every method of the paper's taxonomy on equal data; report exact rewards and win rates.
+
+    Example: toolbox refuel dialogue --horizon 5 --bonus 1.5
+    """
+    from .dialogue import dialogue
+
+    dialogue(run, p)
+
+
+@dataclass(frozen=True)
+class Theory(Game):
+    """The flags of `refuel theory`."""
+
+    horizon: Turns = 5
+    bonus: Bonus = 1.5
+    iters: Annotated[
+        tuple[int, ...], typer.Option(help="Iterations to report."), Ge(1), Le(10_000)
+    ] = (1, 4, 16, 64, 256)
+    eta: Annotated[
+        float, typer.Option(help="Step size eta of the exact iteration."), Gt(0), Le(1000)
+    ] = 1.0
+    judge: Judge = "end"
+    forbidden_from: Annotated[
+        int,
+        typer.Option(
+            help="Restricted support: the right clarification is not tried at this level or above."
+        ),
+        Ge(0),
+        Le(12),
+    ] = 2
+    classes: Annotated[
+        int,
+        typer.Option(help="Random log-linear classes on which the two conditions are compared."),
+        Ge(2),
+        Le(1000),
+    ] = 40
+
+
+@command(app)
+def theory(run: Run, p: Theory) -> None:
+    """Iterate the exact update on tables: rate, coverage, closed form, and the two conditions.
+
+    Example: toolbox refuel theory --horizon 5 --iters 1,4,16,64,256
+    """
+    from .theory import theory
+
+    theory(run, p)
+
+
+@dataclass(frozen=True)
+class Horizon(Training):
+    """The flags of `refuel horizon`."""
+
+    horizons: Annotated[
+        tuple[int, ...], typer.Option(help="Turns H of the sweep."), Ge(1), Le(12)
+    ] = (2, 3, 5, 8)
+    bonus: Bonus = 1.5
+    panel_horizon: Annotated[
+        int, typer.Option(help="Turns H of the second panel."), Ge(1), Le(12)
+    ] = 5
+    panel_bonus: Annotated[
+        float,
+        typer.Option(
+            help="Bonus b of the second panel. Below 1 clarifying is also the best last answer, so "
+            "that methods differ by who writes the beginnings alone."
+        ),
+        Ge(0),
+        Le(100),
+    ] = 0.8
+    strengths: Annotated[
+        tuple[float, ...],
+        typer.Option(help="Grid of eta on which every method is tuned."),
+        Gt(0),
+        Le(100),
+    ] = (1.0, 2.0, 4.0)
+
+
+@command(app)
+def horizon(run: Run, p: Horizon) -> None:
+    """Compare REFUEL with beginnings from the base policy as dialogues grow longer.
+
+    Example: toolbox refuel horizon --horizons 2,3,5,8
+    """
+    from .horizon import horizon
+
+    horizon(run, p)
+
+
+@dataclass(frozen=True)
+class Fixed(Training):
+    """The flags of `refuel fixed`."""
+
+    horizon: Turns = 5
+    bonus: Bonus = 1.5
+    judge: Judge = "end"
+    kl_coefs: Annotated[
+        tuple[float, ...],
+        typer.Option(
+            help="Weights of the log-ratio to the base policy that is taken off the reward."
+        ),
+        Ge(0),
+        Le(100),
+    ] = (0.0, 0.05, 0.2)
+    strengths: Annotated[
+        tuple[float, ...],
+        typer.Option(help="Grid of eta on which every method is tuned."),
+        Gt(0),
+        Le(100),
+    ] = (1.0, 2.0, 4.0)
+
+
+@command(app)
+def fixed(run: Run, p: Fixed) -> None:
+    """Train on questions that were sampled beforehand; report reward against divergence.
+
+    Example: toolbox refuel fixed --kl-coefs 0,0.05,0.2
+    """
+    from .fixed import fixed
+
+    fixed(run, p)
+
+
+@dataclass(frozen=True)
+class Pairs(Training):
+    """The flags of `refuel pairs`."""
+
+    horizon: Turns = 5
+    bonus: Bonus = 1.5
+    strengths: Annotated[
+        tuple[float, ...], typer.Option(help="Values of eta to compare."), Gt(0), Le(100)
+    ] = (2.0,)
+    iters: Annotated[
+        int, typer.Option(help="Iterations of REFUEL whose pairs are shown."), Ge(1), Le(200)
+    ] = 4
+    held_out: Annotated[
+        int,
+        typer.Option(help="Pairs on which signs are compared; they are not trained on."),
+        Ge(2),
+        Le(20_000),
+    ] = 2048
+
+
+@command(app)
+def pairs(run: Run, p: Pairs) -> None:
+    """Show the pairs that REFUEL learns from: turns, rewards, and agreement of signs.
+
+    Example: toolbox refuel pairs --iters 4
+    """
+    from .pairs import pairs
+
+    pairs(run, p)

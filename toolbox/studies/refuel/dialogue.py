@@ -1,0 +1,65 @@
+"""`refuel dialogue`: the method table (the paper's Table 1) in the guided dialogue."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from toolbox.core.run import Run
+
+from . import values
+from .cli import Dialogue
+from .common import check_chances, methods_of, setting_of
+from .data import Floats
+from .learn import Job, Learned, Member, learned, members_of
+
+
+def dialogue(run: Run, p: Dialogue) -> None:
+    """One row per replicate, method, strength, iteration and turn; all values exact.
+
+    Errors: `ParameterError` for unknown methods, chances that sum to 1.
+    """
+    check_chances(p)
+    names = methods_of(p.methods)
+    setting = setting_of(p, p.horizon, p.bonus)
+    for job, left in learned(run, [(setting, names)]):
+        run.write("curve", evaluated(job, left, p.tau), job.repeat)
+
+
+def evaluated(job: Job, left: Learned, tau: float) -> pd.DataFrame:
+    """Rows of one replicate; `chosen` marks each method's strength with the best final reward.
+
+    The base policy comes first, as a method of its own, with the strength 0.
+    """
+    game, members = job.setting.game, members_of(job.names, job.setting.strengths)
+    base_law = values.reward_law(game, *values.over_topics(game, left.base_right))
+    law = values.reward_law(game, *values.over_topics(game, left.right))
+    reward, level = values.expected(game, law)
+    wins = values.win_rate(game, law, base_law, tau)
+    best = best_strengths(members, reward[-1, :, -1])
+    turns = np.arange(1, game.horizon + 1)
+    base_reward, base_level = values.expected(game, base_law)
+    end = turns == game.horizon
+    first = {"method": "base", "loss": "none", "scheme": "none", "strength": 0.0, "iteration": 0,
+             "turn": turns, "reward": base_reward, "win_rate": 50.0, "level": base_level,
+             "chosen": True, "last_iteration": False, "last_turn": end, "ended": False}  # fmt: skip
+    parts = [pd.DataFrame(first)]
+    for i, (method, strength) in enumerate(members):
+        for t in range(len(reward)):
+            parts.append(pd.DataFrame({
+                "method": method.name, "loss": method.loss, "scheme": method.scheme,
+                "strength": strength, "iteration": t, "turn": turns, "reward": reward[t, i],
+                "win_rate": 100 * wins[t, i], "level": level[t, i], "chosen": i in best,
+                "last_iteration": t == len(reward) - 1, "last_turn": end,
+                "ended": 0 <= left.ended[i] < t,
+            }))  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+def best_strengths(members: list[Member], final: Floats) -> set[int]:
+    """For each method, the member whose last policy has the best exact reward at the last turn."""
+    best: dict[str, int] = {}
+    for i, (method, _) in enumerate(members):
+        if method.name not in best or final[i] > final[best[method.name]]:
+            best[method.name] = i
+    return set(best.values())
