@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from toolbox.commands import render
 
@@ -163,6 +164,9 @@ def test_the_footer_tells_run_replicates_band_and_verdict(cli, out, figures):
     assert made.endswith("with tosses = 50), 8 replicates (seeds 0, 1)")
     assert band == "mean of 8 replicates; bar: pointwise 95 % Student-t interval"
     assert rest == []
+    (picture,) = (out / "coin" / "toss" / "figures").glob("*/shares.png")
+    facts = json.loads(Image.open(picture).text["Description"])
+    assert facts["footer"] == [made]
 
 
 def test_the_verdict_of_the_claim_is_that_of_verify(cli, out, figures, monkeypatch):

@@ -525,3 +525,14 @@ def test_a_terminal_tells_curves_apart_in_ascii():
     assert "o" in body
     assert "x" in body
     assert re.search("o adam +x sgd", text)
+
+
+def test_a_whole_guide_spans_the_panel():
+    frame = pd.DataFrame({"x": [1.0, 100.0], "y": [1.0, 100.0]})
+    spec = FigureSpec(x="x", y="y", kind="scatter", logx=True, logy=True,
+                      references=({"slope": 1, "through": [10, 10], "whole": True},))  # fmt: skip
+    axes = render(frame, spec)[0].axes[0]
+    (line,) = [line for line in axes.lines if line.get_gid() == "slope guide"]
+    x, y = line.get_data()
+    np.testing.assert_allclose(x, y)
+    assert (x[0], x[-1]) == pytest.approx(axes.get_xlim(), rel=0.02)

@@ -104,6 +104,8 @@ class Show:
             print(drawn)
         else:
             figure, more = render.render(frame, spec, columns, footer)
+            if footer:
+                provenance = {**provenance, "footer": list(footer)}
             if self.to is not None:  # asked for by name: another source may replace it
                 provenance = {k: v for k, v in provenance.items() if k != "source"}
             flag = "--out" if "source" not in provenance and self.to is None else "-o"

@@ -40,13 +40,15 @@ class Reference(_Part):
 
     `slope` is measured on the axes as drawn: on log-log axes it is the exponent p of y = c x^p, on
     plain axes dy/dx, on a single log axis decades per unit. The guide passes `through` (x, y) in
-    data units; without it, through the last point of the lowest curve of each panel.
+    data units; without it, through the last point of the lowest curve of each panel. Such a guide
+    spans the panel; one that passes a point is a short line beside the curves unless `whole`.
     """
 
     slope: FiniteFloat | None = None
     y: FiniteFloat | None = None
     x: FiniteFloat | None = None
     through: tuple[FiniteFloat, FiniteFloat] | None = None
+    whole: bool = False
     label: str = ""
 
     @model_validator(mode="after")
@@ -55,6 +57,8 @@ class Reference(_Part):
             raise ValueError("a reference gives exactly one of slope, y, x")
         if self.through is not None and self.slope is None:
             raise ValueError("through belongs to a slope")
+        if self.whole and self.through is None:
+            raise ValueError("whole belongs to a slope through a point; the others are whole")
         return self
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from .plotdata import Plot
+
 FORMATS = ("png", "svg", "pdf")
 BRAILLE = "⠿━★█░│└─"
 """Characters of a drawing in the terminal; a stream without them gets letters instead."""
@@ -50,7 +52,12 @@ def render(
         from .panels import arrange
 
         plot = arrange(frame, spec, columns or {})
-        return paint(plot, below(spec, footer, plot.summary)), plot.notes
+        return paint(plot, below(spec, footer, plot.summary)), _notes(plot, footer)
+
+
+def _notes(plot: Plot, footer: Sequence[str] | None) -> list[str]:
+    """The notes, without what the figure itself says below."""
+    return [note for note in plot.notes if not footer or note != plot.summary]
 
 
 def below(spec: FigureSpec, footer: Sequence[str] | None, summary: str) -> list[str]:
@@ -108,7 +115,7 @@ def terminal(
         plot = arrange(frame, spec, columns or {})
         text = draw(plot, width, height, colour, braille)
     lines = [wrapped(plain(line), columns=width) for line in below(spec, footer, plot.summary)]
-    return "\n".join([text, *lines]), plot.notes
+    return "\n".join([text, *lines]), _notes(plot, footer)
 
 
 @contextlib.contextmanager

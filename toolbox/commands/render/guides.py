@@ -68,7 +68,7 @@ def _line(
     if through is None or each.slope is None:
         return None
     start, stop = 0.0, 1.0
-    if each.through is not None:  # a short guide beside the curves
+    if each.through is not None and not each.whole:  # a short guide beside the curves
         middle = float(_share(through[0], xlim, spec.logx))
         start, stop = middle - REACH, middle + REACH
     x = _at(np.linspace(start, stop, 400), xlim, spec.logx)
@@ -128,7 +128,9 @@ class _Labels:
         wide = LETTER * self.scale * max(2, len(plain(each.label)))
         tall = TALL * self.scale
         boxes = []
-        if each.slope is not None and each.through is not None:  # at the ends of a short guide
+        if (
+            each.slope is not None and each.through is not None and not each.whole
+        ):  # at the ends of a short guide
             for (px, py), side in ((line[0], -1), (line[-1], 1)):
                 boxes.append(_Box(px + side * (wide / 2 + NEXT_TO), py, wide, tall))
         steps = line[:: max(1, len(line) // 60)]

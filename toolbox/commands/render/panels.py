@@ -142,7 +142,8 @@ def _curves(plot: Plot, data: pd.DataFrame, tally: Tally) -> Iterator[Curve]:
     spec = plot.spec
     groups = {
         (hue if isinstance(hue, str) else None, style if isinstance(style, str) else None): part
-        for (hue, style), part in data.groupby(["hue", "style"], dropna=False, sort=False)
+        for hue, same in data.groupby("hue", dropna=False, sort=False)
+        for style, part in same.groupby("style", dropna=False, sort=False)
     }
     # A parameter is not a time: the value at 10 says nothing about the missing one at 100.
     fill = plot.categories is None and entry(plot.columns, spec.x, "role") != "parameter"

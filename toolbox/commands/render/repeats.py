@@ -9,6 +9,9 @@ import pandas as pd
 
 from toolbox.core.figure import REPLICATE, FigureSpec
 
+_FROM = {"row": "row", "col": "col", "hue": "hue", "style": "style", "cell": "value"}
+"""The field of a figure that fills a column of the tidy rows."""
+
 
 def entry(columns: Mapping[str, Any], name: str, what: str) -> str:
     """`meaning`, `unit` or `role` of a column, given as an object or a dict; "" if unknown."""
@@ -28,7 +31,8 @@ def average_repeats(
     if spec.kind == "scatter":
         return data
     same = ["row", "col", "hue", "style", "cell", "replicate", "x"]
-    double = data.duplicated(same, keep=False)
+    told = [name for name in same if name in ("replicate", "x") or getattr(spec, _FROM[name])]
+    double = data.duplicated(told, keep=False)  # the other columns are empty
     if not double.any():
         return data
     varying = _varying(rows.loc[double.index[double]], data[double], same, spec, columns)

@@ -22,7 +22,7 @@ from .tally import counted
 def keys(frame: pd.DataFrame, name: str | None) -> pd.Series:
     """The labels of a column as text, missing where the column is missing or not given."""
     if name is None:
-        return pd.Series(np.nan, index=frame.index, dtype=object)
+        return pd.Series(np.nan, index=frame.index)
     codes, values = pd.factorize(frame[name])
     names = np.array([*(key_of(value) for value in values), np.nan], dtype=object)
     return pd.Series(names[codes], index=frame.index, dtype=object)  # -1, missing, is the last

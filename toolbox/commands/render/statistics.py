@@ -173,8 +173,9 @@ def thin(x: Array, lines: list[Array], log: bool, buckets: int = 1200) -> NDArra
     for line in lines:
         gaps = np.flatnonzero(np.isnan(line))
         kept.append(gaps[np.unique(bucket[gaps], return_index=True)[1]])
-        # Sorted by bucket, then by value: the first of each bucket is its extreme.
         for sign in (1.0, -1.0):
             values = np.where(np.isnan(line), np.inf, sign * line)
-            kept.append(np.lexsort((values, bucket))[starts])
+            lowest = np.minimum.reduceat(values, starts)
+            at = np.flatnonzero(values == np.repeat(lowest, np.diff(starts, append=x.size)))
+            kept.append(at[np.diff(bucket[at], prepend=-1) > 0])
     return np.unique(np.concatenate(kept))
