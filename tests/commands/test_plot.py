@@ -254,3 +254,22 @@ def test_save_spec_replaces_no_other_file(cli, here):
     refused = cli("plot", "t.csv", *AXES, "--save-spec", "own.yaml")
     assert refused.code == 2
     assert (here / "own.yaml").read_text() == "mine: true\n"
+
+
+@pytest.mark.parametrize("arguments", [("anytime",), ("--figure", "f")])
+def test_what_belongs_to_a_study_is_refused_for_a_table(cli, here, arguments):
+    (here / "t.csv").write_text(CSV)
+    refused = cli("plot", "t.csv", *arguments, *AXES)
+    assert refused.code == 2
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_odd_texts_and_values_print_no_warning(cli, here, recwarn):
+    long = "/a/very/long/path" * 9
+    rows = "".join(f"{s},{v},{o}\n" for o in ("例", long, "b") for s, v in ((1, 2), (2, "1e308")))
+    (here / "t.csv").write_text(f"step,loss,o\n{rows}")
+    done = cli("plot", "t.csv", *AXES, "--hue", "o")
+    assert done.code == 0
+    assert "the font has no sign for 例" in done.stderr
+    assert "left out 3 infinite values of 'loss'" in done.stderr
+    assert not recwarn.list

@@ -126,6 +126,10 @@ def plot(request: Request, show: Show, save_spec: Path | None = None) -> None:
         request = _from_file(request)
     if request.is_study:
         _plot_study(request, show)
+    elif request.command is not None:
+        raise UsageError(
+            f"{request.target} is no study, so it takes no command; drop {request.command!r}"
+        )
     elif Path(request.target).is_dir():
         _plot_run(request, show)
     else:
@@ -264,6 +268,8 @@ def _plot_file(request: Request, show: Show) -> None:
     Errors: `UsageError` for what is no table, `TableError` for a run's altered one.
     """
     source = request.target
+    if request.figure is not None:
+        raise UsageError(f"--figure {request.figure}: {source} is a table, which declares none")
     path = Path("stdin" if source == "-" else source)
     stem = path if source == "-" else path.with_name(_stem(path))
     if source != "-" and not path.is_file() and path.exists():

@@ -48,11 +48,15 @@ def render(
     Raises UsageError for missing columns, text where numbers are needed, and an empty selection.
     """
     with quiet():
+        from .files import without_sign
         from .paint import paint
         from .panels import arrange
 
         plot = arrange(frame, spec, columns or {})
-        return paint(plot, below(spec, footer, plot.summary)), _notes(plot, footer)
+        figure = paint(plot, below(spec, footer, plot.summary))
+        if lacking := without_sign(figure):
+            plot.notes.append(f"the font has no sign for {lacking}")
+        return figure, _notes(plot, footer)
 
 
 def _notes(plot: Plot, footer: Sequence[str] | None) -> list[str]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import warnings
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
+from matplotlib.text import Text
 
 from toolbox.core.atomic import refused, replacing
 from toolbox.core.errors import UsageError
@@ -47,9 +51,27 @@ def write(
     except OSError as error:
         raise refused(stem.parent, error, flag) from None
     for name, path in paths.items():
-        with matplotlib.rc_context(STYLE), replacing(path, flag) as handle:
+        with matplotlib.rc_context(STYLE), replacing(path, flag) as handle, _no_warnings():
             figure.savefig(handle, format=name, metadata=metadata[name])
     return list(paths.values())
+
+
+@contextlib.contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Without matplotlib's words on signs that the font lacks, which the notes name already."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
+        yield
+
+
+def without_sign(figure: Figure) -> str:
+    """The characters of a figure's texts for which the font has no sign."""
+    found: set[str] = set()
+    font = get_font(findfont("DejaVu Sans"))
+    for text in figure.findobj(Text):
+        found.update(text.get_text())
+    known = {"\n", "\u00a0"}
+    return "".join(sorted(c for c in found - known if not font.get_char_index(ord(c))))
 
 
 def _refuse_foreign(path: Path, name: str, provenance: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from .statistics import Array
 from .style import SEQUENTIAL, Slot, slot
 
 ROUGH = 100  # changes of direction from which a line is drawn thin
+PAIR = 2  # replicates without a mean up to which each is dashed as its curve
 FEW = 30  # points of a line up to which each of them gets a marker
 PALEST = 0.88  # beyond it the colours of the scale vanish on white
 HATCHES = ("", "//", "\\\\", "--", "xx", "||", "++", "///")
@@ -34,6 +35,12 @@ class Looks:
             if curve.line is not None and (curve.spikes is not None or is_rough(curve.line[1]))
         }
         """Lines whose spikes would turn into a solid wall when drawn thick or dashed."""
+        self.alone = {
+            (curve.hue, curve.style)
+            for curve in curves
+            if curve.line is None and len(curve.members) > PAIR
+        }
+        """Curves that are nothing but thin lines, one for each of several replicates."""
 
     def colour(self, hue: str | None) -> str:
         """As #rrggbb; numbers are coloured in their order."""
@@ -53,7 +60,8 @@ class Looks:
         else:
             shape = slot(0 if hue is None or self.norm else self.plot.hues[hue])
         # Colours that have an order need no dashes to be told apart, not even in grey print.
-        plain = (hue in self.plot.ramp and style is None) or (hue, style) in self.rough
+        pair = (hue, style)
+        plain = (hue in self.plot.ramp and style is None) or pair in self.rough | self.alone
         dash = "-" if plain else shape.dash
         return Slot(self.colour(hue), dash, shape.marker)
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from .guides import draw_guides
 from .heat import draw_cells
 from .legend import Legend
-from .looks import FEW, Looks, is_rough
+from .looks import FEW, PAIR, Looks, is_rough
 from .plotdata import Curve, Panel, Plot
 from .statistics import Array, thin
 from .style import GREY, SEQUENTIAL, STYLE
@@ -104,7 +104,7 @@ class _Painter:
         if self.spec.kind == "step":
             draw["drawstyle"] = "steps-post"
         below = curve.line is not None
-        many = len(curve.members) > 2
+        many = len(curve.members) > PAIR
         for x, y in curve.members:
             kept = thin(x, [y], log)
             ax.plot(

@@ -15,6 +15,8 @@ from .style import text_of
 Line = tuple[Array, Array]
 LONG = 42
 """A meaning of more characters explains the column in its tables but fits no axis."""
+LONGEST = 48
+"""Characters of a label; more of them leave no room for the curves."""
 
 
 @dataclass
@@ -81,8 +83,13 @@ class Plot:
     """What the curves are: `mean of 5 replicates; band: ...`."""
 
     def text(self, key: str) -> str:
-        """A label as shown."""
-        return self.spec.labels.get(key, text_of(key))
+        """A label as shown; a very long one, as that of a path, by its beginning and its end."""
+        if key in self.spec.labels:
+            return self.spec.labels[key]
+        text = text_of(key)
+        if len(text) <= LONGEST or "$" in text:
+            return text
+        return f"{text[: LONGEST // 2]}…{text[-(LONGEST // 2) + 1 :]}"
 
     def column(self, name: str) -> str:
         """A column as shown on an axis or a legend: `meaning [unit]`."""

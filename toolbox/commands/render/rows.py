@@ -18,6 +18,9 @@ from .statistics import Array
 from .style import key_of, rank_of
 from .tally import counted
 
+LARGEST = 1e300
+"""Beyond it the height of an axis is no number any more."""
+
 
 def keys(frame: pd.DataFrame, name: str | None) -> pd.Series:
     """The labels of a column as text, missing where the column is missing or not given."""
@@ -133,7 +136,7 @@ def _numbers(column: pd.Series) -> Array:
 
 def _leave_out(data: pd.DataFrame, spec: FigureSpec, notes: list[str]) -> pd.DataFrame:
     """Rows that can stand somewhere; the others are counted."""
-    infinite = np.isinf(data["y"])
+    infinite = data["y"].abs() > LARGEST
     for bad, what in ((data["y"].isna(), "missing"), (infinite, "infinite")):
         if bad.any():
             notes.append(f"left out {counted(bad.sum(), what, 'value')} of {spec.measured!r}")
