@@ -193,8 +193,8 @@ def test_labels_have_the_noise_asked_for():
 
 def test_more_directions_than_dimensions_are_refused_in_one_sentence():
     with pytest.raises(UsageError, match="P=9: orthonormal directions in R\\^8"):
-        data.check_sizes(9, 8)
-    data.check_sizes(8, 8)
+        data.check_sizes(9, 8, 4)
+    data.check_sizes(8, 8, 4)
 
 
 def test_budgets_follow_the_theory_and_flags_override_them():

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from toolbox.core import memory
 from toolbox.core.errors import ParameterError
 
 from . import basis, links
@@ -38,12 +39,14 @@ def make_task(rng: np.random.Generator, d: int, kind: str, link: Link) -> Task:
 
 
 def check_features(kind: str, d: int, r: int, field: str) -> None:
-    """Refuse a number of features that dimension d cannot have.
+    """Refuse a number of features that dimension d cannot have, and a d that memory cannot hold.
 
     field : the name of the parameter that d comes from
 
     Errors: `ParameterError`.
     """
+    matrices = 4 * 8.0 * basis.size(d) ** 2
+    memory.need(matrices, "the moment matrix of all quadratics and its copies", field, d)
     if r > d:
         raise ParameterError("r", r, f"more features than dimensions, {d}", "lower {r}")
     if r > basis.size(d):

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from toolbox.core import memory
 from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
 
@@ -25,8 +26,10 @@ BLOCK = 1 << 18
 """Numbers drawn at a time, at least one batch: enough for drawing to run beside the rest."""
 
 
-def check_sizes(P: int, d: int) -> None:
-    """Refuse more directions than there are dimensions.
+def check_sizes(P: int, d: int, m: int, field: str = "m") -> None:
+    """Refuse more directions than there are dimensions, and m neurons that memory cannot hold.
+
+    field : the name of the parameter that m comes from
 
     Errors: `ParameterError`.
     """
@@ -34,6 +37,8 @@ def check_sizes(P: int, d: int) -> None:
         raise ParameterError(
             "P", P, f"orthonormal directions in R^{d} number at most {d}", "lower {P}"
         )
+    neurons = 4 * 8.0 * m * d
+    memory.need(neurons, f"neurons in R^{d}, their gradients and copies", field, m)
 
 
 def coupled_starts(run: Run, repeat: int, m: int, d: int, P: int) -> Floats:

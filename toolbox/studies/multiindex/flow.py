@@ -22,7 +22,7 @@ def flow(run: Run, p: Flow) -> None:
     """
     parsed = parse_links(p.links)
     for d in p.dims:
-        data.check_sizes(p.P, d)
+        data.check_sizes(p.P, d, p.neurons, "neurons")
     for link in parsed:
         run.say(link.describe())
     cells = [(link, d) for link in parsed for d in sorted(p.dims)]

@@ -23,7 +23,7 @@ def identify(run: Run, p: Identify) -> None:
     Errors: `ParameterError` for a link that cannot be read and for P > d.
     """
     parsed = parse_links(p.links)
-    data.check_sizes(p.P, p.d)
+    data.check_sizes(p.P, p.d, p.m)
     for link in parsed:
         run.say(link.describe())
     problems = [Problem(link, p.d, p.P, p.m, p.noise) for link in parsed]

@@ -18,7 +18,7 @@ def psweep(run: Run, p: Psweep) -> None:
     """
     parsed = parse_links(p.links)
     for P in p.Ps:
-        data.check_sizes(P, p.d)
+        data.check_sizes(P, p.d, p.m)
     for link in parsed:
         run.say(link.describe())
     problems = [

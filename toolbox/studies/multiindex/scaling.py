@@ -25,7 +25,7 @@ def scaling(run: Run, p: Scaling) -> None:
     """
     parsed = parse_links(p.links)
     for d in p.dims:
-        data.check_sizes(p.P, d)
+        data.check_sizes(p.P, d, p.m)
     for link in parsed:
         run.say(link.describe())
     problems = [

@@ -27,7 +27,7 @@ def train(run: Run, p: Train) -> None:
     Errors: `ParameterError` for a link that cannot be read and for P > d.
     """
     phi = parse_link(p.link)
-    data.check_sizes(p.P, p.d)
+    data.check_sizes(p.P, p.d, p.m)
     run.say(phi.describe())
     problem = Problem(phi, p.d, p.P, p.m, p.noise, p.rotate)
     steps = plan(problem, p)

@@ -22,7 +22,7 @@ def width(run: Run, p: Width) -> None:
     Errors: `ParameterError` for a link that cannot be read and for P > d.
     """
     phi = parse_link(p.link)
-    data.check_sizes(p.P, p.d)
+    data.check_sizes(p.P, p.d, max(p.widths), "widths")
     run.say(phi.describe())
     total = p.groups * max(p.widths)
     problem = Problem(phi, p.d, p.P, total, p.noise)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from toolbox.core import memory
 from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
 
@@ -76,6 +77,8 @@ def compare(run: Run, p: Compare) -> None:
         if decay not in ("linear", "none"):
             raise ParameterError("decays", decay, "expected linear, none or both")
     grid = make_grid(p)
+    size = 5 * 4.0 * p.N * grid.alg.size * p.T
+    memory.need(size, f"the attentions of {grid.alg.size} configurations", "T", p.T)
     recorded = sorted(recorded_steps(p.steps, 30))
     n1 = max(1, int(np.ceil(p.n1_ratio * p.T)))
     with quiet_numerics():

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from toolbox.core import memory
 from toolbox.core.run import Run
 
 from . import data, model, theory
@@ -54,6 +55,9 @@ def transfer(run: Run, p: Transfer) -> None:
     # Large batches first: they are cheaper per sample, and what they reach bounds the small ones.
     batches = sorted(set(p.batches), reverse=True)
     Ts = check_lengths(p, p.Ts)
+    count = len(p.rhos) * len(p.thetas) + len(p.n1_ratios)
+    size = 3 * 4.0 * p.N * 9 * count * max(Ts)
+    memory.need(size, f"the attentions of {count} starts under 9 tunings", "Ts", max(Ts))
     with quiet_numerics():
         for repeat in run.replicates():
             for T in run.cells(Ts, "context lengths"):
