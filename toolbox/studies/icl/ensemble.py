@@ -53,6 +53,8 @@ class Ensemble:
         self.left: dict[int, dict[str, Tensor]] = {}
         """Parameters of members that left, where they are asked for."""
         self.t = 0
+        self.out: list[Tensor] = []
+        """Predictions of the steps of the block so far; the block is drawn again on a resume."""
         drawn = [member.start or _fresh(setting, member, seed) for member in members]
         stacked = {k: torch.stack([own[k] for own in drawn]).to(device, dtype) for k in drawn[0]}
         zeros = {name: torch.zeros_like(value) for name, value in stacked.items()}
@@ -178,24 +180,41 @@ class Ensemble:
         step = m / v.sqrt().add_(EPS * second)
         self.flat.addcmul_(step, self.rates, value=-warm * second / first)
 
+    def advance(self) -> None:
+        """The next step of those alive; after the last of a block those that are decided leave."""
+        if not self.out:
+            self._draw(min(BLOCK, self.setting.steps - self.t))
+        self.out.append(self.step(*(each[len(self.out)] for each in self.drawn)))
+        if len(self.out) == len(self.drawn[0]):
+            self._look()
+
     def block(self) -> None:
-        """The next steps of those alive; members that are decided leave."""
-        s = self.setting
-        steps = min(BLOCK, s.steps - self.t)
+        """The steps to the end of the block."""
+        self.advance()
+        while self.out:
+            self.advance()
+
+    def _draw(self, steps: int) -> None:
+        """The prompts of the next steps: tokens, y, weight and logistic as `step` takes them."""
+        self.before = [each.state() for each in self.prompts]
         drawn = [self.prompts[i].block(steps) for i in self.alive]
         x = torch.stack([each.x for each in drawn], dim=1).to(self.device, self.dtype)
         y = torch.stack([each.y for each in drawn], dim=1).to(self.device, self.dtype)
         shares = [F.pad(each.share, (0, self.K - each.share.shape[2])) for each in drawn]
-        share = torch.stack(shares, dim=1).to(self.device, self.dtype)
-        tokens = tokens_of(x, y, s.token)
-        weight = share @ (self.copies / self.optimum)[..., None] / s.n
-        logistic = share @ self.boolean[..., None] > 0
-        of_steps = zip(tokens, y, weight, logistic, strict=True)
-        out = torch.stack([self.step(*each) for each in of_steps])
+        self.share = torch.stack(shares, dim=1).to(self.device, self.dtype)
+        weight = self.share @ (self.copies / self.optimum)[..., None] / self.setting.n
+        logistic = self.share @ self.boolean[..., None] > 0
+        self.drawn = (tokens_of(x, y, self.setting.token), y, weight, logistic)
+
+    def _look(self) -> None:
+        """Record the losses of the block; members that are decided leave."""
+        _, y, _, logistic = self.drawn
+        out, steps = torch.stack(self.out), len(self.out)
+        self.out = []
         error = errors(y, out, logistic)
         right = (y * out > 0).to(self.dtype)
         of_prompts = torch.stack([error.mean(dim=3), error[..., -1], right[..., -1]], dim=3)
-        loss, last, accuracy = (share.mT @ of_prompts).unbind(dim=3)
+        loss, last, accuracy = (self.share.mT @ of_prompts).unbind(dim=3)
         seen = loss / self.optimum, last / self.optimum, accuracy
         arrays = [each.cpu().double().numpy() for each in seen]
         decided = []
@@ -209,7 +228,7 @@ class Ensemble:
                 mine = [array[:good] for array in mine]
             if len(mine[0]):
                 self.tracks[index].add(*mine)
-            if index in self.diverged or self.t >= s.steps or self._decided(index):
+            if index in self.diverged or self.t >= self.setting.steps or self._decided(index):
                 decided.append(index)
         self._leave(decided)
 
@@ -242,7 +261,8 @@ class Ensemble:
             "stacks": self._stacks(range(len(self.alive))),
             "left": dict(self.left),
             "diverged": dict(self.diverged),
-            "prompts": [each.state() for each in self.prompts],
+            "prompts": self.before if self.out else [each.state() for each in self.prompts],
+            "out": list(self.out),
             "tracks": [each.state() for each in self.tracks],
         }
 
@@ -256,6 +276,9 @@ class Ensemble:
             track.load(kept)
         self._place(state["stacks"])
         self._gather()
+        self.out = [each.to(self.device) for each in state["out"]]
+        if self.out:
+            self._draw(min(BLOCK, self.setting.steps - self.t + len(self.out)))
 
     def outcomes(self) -> list[Outcome]:
         """What each member came to, once `alive` is empty."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from .cli import Training
     from .model import Sizes
 
+LEAST_OPTIMUM = 1e-6
+"""Below, single precision cannot divide by it."""
+
 RECURRENT = ("lstm", "gru")
 """Stacked at every size; a stack of Mambas leaves the cache and loses."""
 
@@ -154,6 +157,15 @@ def check_tasks(tried: Sequence[str], p: Training, field: str = "tasks") -> None
     """Refuse tasks that are unknown, or not defined at this d. Errors: `ParameterError`."""
     for name in tried:
         tasks.check(name, p.d, field)
+        optimum = no_context.optimum(name, p.d, p.n).value
+        if optimum < LEAST_OPTIMUM:
+            raise ParameterError(
+                field,
+                name,
+                f"with {{d}} {p.d} nearly all its labels agree: the optimum without context, which "
+                f"losses are divided by, is {optimum:.1g}",
+                "lower {d}, or leave it out",
+            )
         if p.ncl == "repo":  # the code has constants for few d
             no_context.optimum(name, p.d, p.n, "repo")
     if len(tried) > p.batch and not p.per_task_batch:

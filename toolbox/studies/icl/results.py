@@ -97,9 +97,7 @@ def write(
         run.write("escape", tables[-1])
         if (step := outcome.diverged) != NEVER:
             name = f"{member.arm.name} ({member.arm.kind}, lr {member.arm.lr:g})"
-            message = (
-                f"the loss of {name} is not finite at step {step}; the rows before it are kept"
-            )
+            message = f"the loss is not finite at step {step}; the rows before it are kept"
             run.diverged(member.repeat, message, step, name, trainings[member.repeat])
     return pd.concat(tables, ignore_index=True)
 

@@ -55,13 +55,13 @@ def train(
 
 def train_group(worker: Worker, job: tuple[int, Training, list[Member]]) -> list[Outcome]:
     """Train the members of one group together; their outcomes."""
-    from .ensemble import BLOCK, Ensemble
+    from .ensemble import Ensemble
 
     compute.keep_freed_memory()
     _, setting, members = job
     ensemble = Ensemble(setting, members, worker.seed, worker.device)
-    for _ in worker.steps(-(-setting.steps // BLOCK), ensemble, label="blocks"):
-        ensemble.block()
+    for _ in worker.steps(setting.steps, ensemble):
+        ensemble.advance()
         if not ensemble.alive:
             break
     return ensemble.outcomes()
