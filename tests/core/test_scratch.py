@@ -76,7 +76,7 @@ def test_a_scratch_that_is_not_there_is_refused_before_any_computation(cli, out,
 
 def test_what_a_killed_attempt_left_on_this_node_goes(cli, disk, grown):
     run = cli("coin", "toss", "--scratch", disk).folder.name
-    left = disk / f".tmp-{run}-{atomic._here()}-{2**22 + 1}.0-abc"
+    left = disk / f".tmp-{run}-{atomic._machine()}-{2**22 + 1}.0-abc"
     left.mkdir()
     cli("coin", "toss", "--scratch", disk, "--again")
     assert not left.exists()

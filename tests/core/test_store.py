@@ -29,7 +29,7 @@ from toolbox.core.table import TableWriter, sha256
 def temporary(run: str, pid: int, start: str | None = None, here: str = "") -> str:
     """The name of a temporary folder that a process of this host made."""
     start = atomic._start_of(pid) if start is None else start
-    return f".tmp-{run}-{here or atomic._here()}-{pid}.{start}-00"
+    return f".tmp-{run}-{here or atomic._machine()}-{pid}.{start}-00"
 
 
 def test_one_of_many_publishers_of_the_same_run_wins(tmp_path):
@@ -132,7 +132,7 @@ def test_hosts_of_one_name_are_told_apart_by_machine_boot_and_container(monkeypa
         monkeypatch.setattr(Path, "read_text", lambda path, **_: files[str(path)])
         monkeypatch.setattr(Path, "readlink", lambda path: Path(space))
         monkeypatch.setattr(atomic.socket, "gethostname", lambda: name)
-        return atomic._here.__wrapped__()
+        return atomic._machine.__wrapped__()
 
     assert identity() == identity()
     others = {identity(machine="n"), identity(boot="c"), identity(space="pid:[2]"), identity()}

@@ -306,7 +306,7 @@ def test_a_temporary_folder_is_running_only_while_its_process_lives(one, out):
     folder = atomic.temporary_sibling(folder)
     folder.mkdir(parents=True)
     assert one().state == "running"
-    gone = folder.with_name(f".tmp-{one().cell.id}-{atomic._here()}-{2**22 + 1}.0-a")
+    gone = folder.with_name(f".tmp-{one().cell.id}-{atomic._machine()}-{2**22 + 1}.0-a")
     folder.rename(gone)
     assert one().state == "missing"
     assert "killed" in one().message

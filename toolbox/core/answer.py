@@ -32,7 +32,7 @@ def perform(
     from toolbox.core.execute import execute, verdicts_of
 
     study, name = request.study, request.command
-    record, there = execute(request, lambda run: command.compute(run, request.params))
+    record, already = execute(request, lambda run: command.compute(run, request.params))
 
     def say(text: str) -> None:
         if not request.quiet:
@@ -40,7 +40,7 @@ def perform(
 
     wanted = record.status is Status.COMPLETE and (as_json or not request.quiet)
     verdicts = verdicts_of(record) if wanted else []
-    if there:
+    if already:
         changed = code.changed_since(record.manifest.get("code"), study)
         since = f", but {code.shown(changed)} has changed since" if changed else ""
         say(f"already {record.status}{since}; --again computes it anew")
@@ -55,7 +55,7 @@ def perform(
             "run": record.id,
             "folder": str(record.path),
             "status": str(record.status),
-            "already_there": there,
+            "already_there": already,
             "tables": {key: str(record.path / f"{key}.csv") for key in record.manifest["tables"]},
             "verdicts": [verdict.as_dict() for verdict in verdicts],
         }

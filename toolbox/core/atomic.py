@@ -27,7 +27,7 @@ def temporary_sibling(path: Path) -> Path:
     """A hidden name beside `path` that says whose it is: .tmp-NAME-HERE-PID.START-RANDOM."""
     kept = path.name.encode()[:_KEPT_BYTES].decode(errors="ignore")  # names end at 255 bytes
     pid = os.getpid()
-    return path.with_name(f".tmp-{kept}-{_here()}-{pid}.{_start_of(pid)}-{secrets.token_hex(4)}")
+    return path.with_name(f".tmp-{kept}-{_machine()}-{pid}.{_start_of(pid)}-{secrets.token_hex(4)}")
 
 
 def run_of(temporary: Path) -> str:
@@ -46,7 +46,7 @@ def is_stale(temporary: Path) -> bool:
         return True  # no process names its files so
     pid, _, start = parts[2].partition(".")
     try:
-        if parts[1] == _here() and pid.isdecimal() and os.name == "posix":
+        if parts[1] == _machine() and pid.isdecimal() and os.name == "posix":
             return not _is_alive(int(pid), start)
         return time.time() - _last_written(temporary) > _STALE_SECONDS
     except FileNotFoundError:
@@ -55,7 +55,7 @@ def is_stale(temporary: Path) -> bool:
 
 def is_of_this_host(temporary: Path) -> bool:
     """Whether the process that made a temporary file or folder can be asked for here."""
-    return temporary.name.rsplit("-", 3)[1:2] == [_here()]
+    return temporary.name.rsplit("-", 3)[1:2] == [_machine()]
 
 
 def _is_alive(pid: int, start: str) -> bool:
@@ -78,7 +78,7 @@ def _start_of(pid: int) -> str:
 
 
 @functools.cache
-def _here() -> str:
+def _machine() -> str:
     """This host since it was last started, as other processes on it see it; eight hex digits.
 
     Names of hosts are not unique across clusters, and containers on one host have process numbers

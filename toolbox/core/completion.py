@@ -34,8 +34,8 @@ def words(known: Iterable[str] | Callable[[], Iterable[str]], many: bool = False
     def offer(ctx: Any, incomplete: str) -> Offer:
         found = [str(word) for word in (known() if callable(known) else known)]
         before, comma, _ = incomplete.rpartition(",") if many else ("", "", "")
-        there = before.split(",")
-        return [(f"{before}{comma}{word}", "") for word in found if word not in there]
+        given = before.split(",")
+        return [(f"{before}{comma}{word}", "") for word in found if word not in given]
 
     return offer
 

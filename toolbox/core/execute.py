@@ -199,9 +199,14 @@ def _compute(request: Request, paths: RunPaths, experiment: Experiment) -> RunRe
             shutil.rmtree(tables, ignore_errors=True)
     paths.failure.unlink(missing_ok=True)
     paths.checkpoint.unlink(missing_ok=True)
-    there = manifests.read(paths.final) or finished
+    published = manifests.read(paths.final) or finished
     return RunRecord(
-        request.study, request.command, paths.id, Status(there["status"]), paths.final, there
+        request.study,
+        request.command,
+        paths.id,
+        Status(published["status"]),
+        paths.final,
+        published,
     )
 
 

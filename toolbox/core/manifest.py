@@ -237,14 +237,14 @@ def _refuse(constant: str) -> None:
 
 def _sentence(document: Mapping[str, Any], error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"] if part != "[key]")
+    key = ".".join(str(part) for part in first["loc"] if part != "[key]")
     if first["type"] == "missing":
-        return f"{NAME} lacks {place}"
-    if place == "status":
+        return f"{NAME} lacks {key}"
+    if key == "status":
         return (
             f"{NAME}: its status {_short(document.get('status'))} is none that this version knows"
         )
-    return f"{NAME}: {place} is {_short(first['input'])} ({first['msg']})"
+    return f"{NAME}: {key} is {_short(first['input'])} ({first['msg']})"
 
 
 def _short(value: Any) -> str:

@@ -53,12 +53,12 @@ def need(size: float, what: str, field: str, value: Any, device: str = "cpu") ->
 
     Errors: `ParameterError` naming the parameter, the bytes needed and the bytes there are.
     """
-    there = available(device)
-    if there is not None and size > there:
+    free = available(device)
+    if free is not None and size > free:
         raise ParameterError(
             field,
             value,
-            f"{what} need {in_words(size)} of memory, and this process can have {in_words(there)}",
+            f"{what} need {in_words(size)} of memory, and this process can have {in_words(free)}",
             "lower it, or use a machine or job with more memory",
         )
 

@@ -74,8 +74,10 @@ def _versions() -> dict[str, str]:
         if "." in name or name.startswith("_"):
             continue
         # A package in several folders has no file of its own.
-        place = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "")
-        roots = [path for path in Path(place).parents if path.name in _INSTALLED]
+        origin = getattr(module, "__file__", None) or next(
+            iter(getattr(module, "__path__", ())), ""
+        )
+        roots = [path for path in Path(origin).parents if path.name in _INSTALLED]
         if roots and (known := _distribution(name, roots[0])):
             found[known[0]] = known[1]
     return dict(sorted(found.items()))

@@ -23,14 +23,14 @@ def folder_for(target: Path, asked: Path | None) -> Path:
 
     Errors: `UsageError` when the folder asked for cannot be written.
     """
-    place = asked or (Path(named) if (named := os.environ.get("TMPDIR")) else None)
-    if place is None:
+    parent = asked or (Path(named) if (named := os.environ.get("TMPDIR")) else None)
+    if parent is None:
         return target
     try:
-        if place.stat().st_dev == target.stat().st_dev:
+        if parent.stat().st_dev == target.stat().st_dev:
             return target
-        folder = place / target.name
-        _sweep_out(place, target.name.split("-")[1])
+        folder = parent / target.name
+        _sweep_out(parent, target.name.split("-")[1])
         folder.mkdir()
     except OSError as error:
         if asked is None:

@@ -61,5 +61,5 @@ def compile_where(text: str) -> Where:
 def unknown(name: str, available: Iterable[object], kind: str = "column") -> str:
     """What to say of a name that is not there: the nearest one that is, and all that are."""
     names = [str(each) for each in available]
-    there = ", ".join(names) or "none"
-    return f"No {kind} {name!r}{did_you_mean(name, names)} (there are {there})"
+    listed = ", ".join(names) or "none"
+    return f"No {kind} {name!r}{did_you_mean(name, names)} (there are {listed})"
