@@ -32,7 +32,7 @@ class Training:
         int, typer.Option(help="Number n of examples (x, y) in a prompt."), Ge(2), Le(1024)
     ] = 16
     batch: Annotated[
-        int, typer.Option(help="Prompts in a training step, over all tasks."), Ge(1), Le(65_536)
+        int, typer.Option(help="Prompts in a training step, over all tasks."), Ge(1), Le(16_384)
     ] = 64
     per_task_batch: Annotated[
         bool,
