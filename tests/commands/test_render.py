@@ -536,3 +536,19 @@ def test_a_whole_guide_spans_the_panel():
     x, y = line.get_data()
     np.testing.assert_allclose(x, y)
     assert (x[0], x[-1]) == pytest.approx(axes.get_xlim(), rel=0.02)
+
+
+def test_bars_of_a_category_stand_around_its_middle():
+    frame = pd.DataFrame({"x": ["a", "a", "b", "c"], "h": ["p", "q", "p", "q"], "y": [1, 2, 3, 4]})
+    axes = drawn_figure(frame, kind="bar", x="x", y="y", hue="h").axes[0]
+    middles = {bar.get_height(): bar.get_x() + bar.get_width() / 2 for bar in axes.patches}
+    assert middles[3] == pytest.approx(1)
+    assert middles[4] == pytest.approx(2)
+    assert middles[1] == pytest.approx(-middles[2])
+
+
+def test_numbers_of_a_heat_map_in_the_terminal_never_touch():
+    rows = [{"i": i, "j": j, "v": -1.03e-5 * (i + 1) * (j + 1)} for i in range(3) for j in range(3)]
+    text, _ = terminal(pd.DataFrame(rows), FigureSpec(kind="heatmap", x="i", y="j", value="v"))
+    grid = [line.partition("│")[2].split() for line in text.splitlines() if "│" in line]
+    assert [len(row) for row in grid] == [3, 3, 3]

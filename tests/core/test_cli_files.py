@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,6 +30,19 @@ def test_the_content_of_a_file_names_the_run(tmp_path):
     assert first != second
     assert core_cli.contents_of({"file": str(tmp_path / "none")}) == {}
     assert core_cli.contents_of({"file": str(tmp_path)}) == {}
+
+
+def test_a_pipe_is_read_twice(tmp_path):
+    reading, writing = os.pipe()
+    os.write(writing, b"one")
+    os.close(writing)
+    copy = core_cli.readable_twice(f"/dev/fd/{reading}")
+    assert Path(copy).read_bytes() == Path(copy).read_bytes() == b"one"
+    (tmp_path / "a.txt").write_text("one")
+    plain = str(tmp_path / "a.txt")
+    assert core_cli.readable_twice(plain) == plain
+    assert core_cli.contents_of({"file": copy}) == core_cli.contents_of({"file": plain})
+    assert core_cli.readable_twice("pydoc_data.topics") == "pydoc_data.topics"
 
 
 def test_positional_and_off_flag_reach_typer():

@@ -5,8 +5,11 @@ Nothing heavy is imported here or by any `cli.py`; the help of every command sta
 
 from __future__ import annotations
 
+import atexit
 import functools
 import re
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -67,6 +70,7 @@ def _invoke(defined: Command, values: dict[str, Any]) -> None:
     ctx: typer.Context = values.pop("ctx")
     values.pop("force")  # refused when it is given
     control = {key: values.pop(key) for key in CONTROLS}
+    values |= {key: readable_twice(values[key]) for key in defined.files}
     contents = contents_of({key: values[key] for key in defined.files})
     request = Request(
         study=defined.study,
@@ -91,6 +95,22 @@ def _invoke(defined: Command, values: dict[str, Any]) -> None:
 
 def _show(after: Callable[..., None], p: Any, folder: Path) -> None:
     after(folder, p)
+
+
+def readable_twice(text: str) -> str:
+    """The path of a file, or that of a copy where it names a pipe, as `<(zcat a.gz)` does.
+
+    A run reads a file for its name and again for its work; a pipe gives its bytes once.
+    """
+    path = Path(text)
+    if not path.is_fifo():
+        return text
+    folder = tempfile.mkdtemp(prefix="toolbox-pipe-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    copy = Path(folder) / path.name
+    with path.open("rb") as pipe, copy.open("wb") as whole:
+        shutil.copyfileobj(pipe, whole)
+    return str(copy)
 
 
 def contents_of(files: Mapping[str, str]) -> dict[str, str]:

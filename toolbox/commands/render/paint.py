@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,6 +46,7 @@ class _Painter:
             self.norm = (LogNorm if wide else Normalize)(min(levels), max(levels))
         self.looks = Looks(plot, self.norm)
         self.legend = Legend(plot, self.looks)
+        self.standing = _standing(plot) if self.spec.kind == "bar" else {}
         self.figure, axes = self._canvas(footer)
         self.axes = [(ax, panel) for ax, panel in zip(axes, plot.panels, strict=False)]
         for ax in axes[len(plot.panels) :]:
@@ -151,27 +153,34 @@ class _Painter:
             alpha=0.85 if x.size < 500 else 0.45, rasterized=x.size > MANY,
         )  # fmt: skip
 
+    def _beside(self, curve: Curve, width: float, places: Array) -> Array:
+        """Where the bars of a curve stand: those of one category share out its middle."""
+        pair, shifts = (curve.hue, curve.style), []
+        for place in places:
+            there = self.standing.get(place, [])
+            shifts.append(there.index(pair) - (len(there) - 1) / 2 if pair in there else 0.0)
+        return places + width * np.array(shifts)
+
     def _bars(self, ax: Axes, curve: Curve) -> None:
-        pairs = self.plot.combinations()
-        width = 0.8 / len(pairs)
-        offset = (pairs.index((curve.hue, curve.style)) - (len(pairs) - 1) / 2) * width
         look = self.looks.of(curve.hue, curve.style)
         lines = curve.lines
-        places = np.unique(np.concatenate([x for x, _ in lines]))
+        places = np.unique(np.concatenate([x[~np.isnan(y)] for x, y in lines]))
         heights = np.array([_mean_at(lines, place) for place in places])
+        width = 0.8 / max(len(pairs) for pairs in self.standing.values())
+        beside = functools.partial(self._beside, curve, width)
         ax.bar(
-            places + offset, heights, width * 0.92, color=look.colour, alpha=0.88,
+            beside(places), heights, width * 0.92, color=look.colour, alpha=0.88,
             hatch=self.looks.hatch(curve.hue, curve.style), edgecolor="white", linewidth=0.6,
         )  # fmt: skip
         for x, y in curve.members:  # too few for an interval: show them all
             ax.plot(
-                x + offset, y, linestyle="none", marker="o", markersize=4, color="#222222",
+                beside(x), y, linestyle="none", marker="o", markersize=4, color="#222222",
                 markerfacecolor="white", zorder=4,
             )  # fmt: skip
         if curve.low is not None and curve.high is not None and curve.line is not None:
             x, y = curve.line
             ax.errorbar(
-                x + offset, y, yerr=_reach(curve, y), fmt="none", color="#222222",
+                beside(x), y, yerr=_reach(curve, y), fmt="none", color="#222222",
                 elinewidth=1.2, capsize=3,
             )  # fmt: skip
 
@@ -237,6 +246,18 @@ def _alone(y: Array) -> Array:
     """Which points of a line have no neighbour that it could be drawn to."""
     gap = np.isnan(np.concatenate([[np.nan], y, [np.nan]]))
     return np.asarray(~gap[1:-1] & gap[:-2] & gap[2:])
+
+
+def _standing(plot: Plot) -> dict[float, list[tuple[str | None, str | None]]]:
+    """Place of a category -> the bars that stand there in some panel, from left to right."""
+    found: dict[float, set[tuple[str | None, str | None]]] = {}
+    for panel in plot.panels:
+        for curve in panel.curves:
+            for x, y in curve.lines:
+                for place in x[~np.isnan(y)].tolist():
+                    found.setdefault(place, set()).add((curve.hue, curve.style))
+    order = plot.combinations()
+    return {place: [pair for pair in order if pair in pairs] for place, pairs in found.items()}
 
 
 def _mean_at(lines: list[tuple[Array, Array]], place: float) -> float:

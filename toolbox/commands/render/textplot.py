@@ -262,7 +262,8 @@ def _cells(plot: Plot, panel: Panel, width: int, colour: bool) -> str:
     norm = colour_norm(plot)
     names = [plot.text(key) for key in cells.ys]
     left = max(len(name) for name in names) + 1
-    wide = max(6, *(len(plot.text(key)) for key in cells.xs)) + 1
+    numbers = [_number(value) for value in cells.values.ravel()]
+    wide = max(6, *(len(plot.text(key)) for key in cells.xs), *map(len, numbers)) + 1
     shown = _spread(len(cells.xs), max(1, (width - left - 2) // wide))
     heads = "".join(f"{plot.text(cells.xs[j]):>{wide}}" for j in shown)
     lines = [f"{plot.column(spec.measured)}: {plot.ylabel} (down) by {plot.xlabel} (across)"]
@@ -281,11 +282,14 @@ def _spread(count: int, room: int) -> list[int]:
     return [round(place) for place in np.linspace(0, count - 1, room)]
 
 
+def _number(value: float) -> str:
+    return f"{value:.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
 def _cell(cells: Cells, i: int, j: int, wide: int, norm: Normalize, colour: bool) -> str:
     value = cells.values[i, j]
     if np.isnan(value):
         return f"{'·':>{wide}}"
     share = float(np.clip(norm(value), 0, 1)) if norm.vmin != norm.vmax else 0.5
-    form = ".0f" if 1e3 <= abs(value) < 1e6 else ".3g"
     ramp = _SIGNED if is_signed(norm) else _RAMP
-    return _paint(f"{value:>{wide}{form}}", ramp[round(share * (len(ramp) - 1))], colour)
+    return _paint(f"{_number(value):>{wide}}", ramp[round(share * (len(ramp) - 1))], colour)
