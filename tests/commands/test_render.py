@@ -552,3 +552,12 @@ def test_numbers_of_a_heat_map_in_the_terminal_never_touch():
     text, _ = terminal(pd.DataFrame(rows), FigureSpec(kind="heatmap", x="i", y="j", value="v"))
     grid = [line.partition("│")[2].split() for line in text.splitlines() if "│" in line]
     assert [len(row) for row in grid] == [3, 3, 3]
+
+
+def test_a_guide_without_room_for_its_label_is_named_in_the_legend():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.random(40_000), "y": rng.random(40_000)})
+    figure = drawn_figure(frame, kind="scatter", x="x", y="y",
+                          references=({"y": 0.5, "label": "half"},))  # fmt: skip
+    assert list(handles(figure)) == ["half"]
+    assert not figure.axes[0].texts

@@ -17,7 +17,7 @@ from .statistics import Array
 from .style import GREY
 from .words import drawn, plain
 
-_LINE: dict[str, Any] = {"color": GREY, "linewidth": 1.2, "linestyle": (0, (4, 3)), "zorder": 1.5}
+LINE: dict[str, Any] = {"color": GREY, "linewidth": 1.2, "linestyle": (0, (4, 3)), "zorder": 1.5}
 REACH = 0.16  # half the length of a guide with an anchor, as a share of the axis
 TALL = 0.055  # height of a label, as a share of a single panel's
 LETTER = 0.0145  # width of a letter, as a share of a single panel's
@@ -25,16 +25,19 @@ ENOUGH = 0.05  # more room than this around a label is no better
 NEXT_TO = 0.012  # gap between a line and its label
 
 
-def draw_guides(plot: Plot, axes: list[tuple[Axes, Panel]]) -> None:
-    """Draw every reference into every panel without moving the limits; label the first panel."""
-    spec = plot.spec
+def draw_guides(plot: Plot, axes: list[tuple[Axes, Panel]]) -> list[str]:
+    """Draw every reference into every panel without moving the limits; label the first panel.
+
+    Returns the labels for which that panel has no room beside what is drawn.
+    """
+    spec, homeless = plot.spec, []
     for index, (ax, panel) in enumerate(axes):
         limits = ax.get_xlim(), ax.get_ylim()
         guides = [(each, _line(each, spec, panel, *limits)) for each in spec.references]
         for each, points in guides:
             if points is not None:
                 gid = "slope guide" if each.slope is not None else "level guide"
-                ax.plot(points[0][[0, -1]], points[1][[0, -1]], gid=gid, **_LINE)
+                ax.plot(points[0][[0, -1]], points[1][[0, -1]], gid=gid, **LINE)
         ax.set_xlim(limits[0])
         ax.set_ylim(limits[1])
         if index == 0:
@@ -42,8 +45,9 @@ def draw_guides(plot: Plot, axes: list[tuple[Axes, Panel]]) -> None:
             lines = [_unit(ax, spec, *points) for _, points in guides if points is not None]
             labels = _Labels(ax, panel, spec, scale, lines)
             for each, points in guides:
-                if points is not None:
-                    labels.beside(each, *points)
+                if points is not None and not labels.beside(each, *points):
+                    homeless.append(each.label)
+    return homeless
 
 
 Points = tuple[Array, Array]
@@ -106,15 +110,15 @@ class _Labels:
         self.ax, self.spec, self.scale = ax, spec, scale
         self.taken = np.concatenate([_drawn_points(ax, panel, spec), *guides])
 
-    def beside(self, each: Reference, x: ArrayLike, y: ArrayLike) -> None:
-        """Label a guide that passes the points."""
+    def beside(self, each: Reference, x: ArrayLike, y: ArrayLike) -> bool:
+        """Label a guide that passes the points; whether there was room (or nothing to write)."""
         if not each.label:
-            return
+            return True
         line = _unit(self.ax, self.spec, x, y)
         found = [box for box in self._candidates(each, line) if self._inside(box)]
-        if not found:  # no room for it anywhere
-            return
         scores = [(min(b.distance(self.taken), ENOUGH), -k) for k, b in enumerate(found)]
+        if max(scores, default=(0.0, 0))[0] <= 0:
+            return False
         box = found[scores.index(max(scores))]
         text = self.ax.text(
             box.x, box.y, drawn(each.label), transform=self.ax.transAxes, ha="center", va="center",
@@ -122,6 +126,7 @@ class _Labels:
         )  # fmt: skip
         text.set_path_effects([withStroke(linewidth=2, foreground="white")])
         self.taken = np.concatenate([self.taken, box.grid()])
+        return True
 
     def _candidates(self, each: Reference, line: Array) -> list[_Box]:
         """Boxes along the guide; the first are the better ones where several are as free."""
@@ -157,7 +162,7 @@ def _drawn_points(ax: Axes, panel: Panel, spec: FigureSpec) -> Array:
     for curve in panel.curves:
         for x, y in [*curve.lines, *curve.members[:40]]:
             good = np.flatnonzero(~np.isnan(y))
-            good = good[:: max(1, good.size // 400)]
+            good = good[:: max(1, good.size // (4000 if spec.kind == "scatter" else 400))]
             if not good.size:
                 continue
             places = _unit(ax, spec, x[good], y[good])

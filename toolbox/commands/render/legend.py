@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from .guides import LINE
 from .looks import Looks
 from .plotdata import Plot
 from .style import GREY
@@ -62,6 +64,10 @@ class Legend:
             self.plot.notes.append(
                 f"the legend is cut: {cut} of its {cut + room - 1} labels do not fit"
             )
+
+    def of_guides(self, labels: Sequence[str]) -> None:
+        """Name the guides whose labels find no room in a panel."""
+        self.entries += [Entry(Line2D([], [], **LINE), label) for label in labels]
 
     def draw(self, figure: Figure) -> None:
         """Put it to the right of the panels."""

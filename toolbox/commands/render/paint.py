@@ -57,7 +57,7 @@ class _Painter:
             for ax, panel in self.axes:
                 self._panel(ax, panel)
             self._limits()
-            draw_guides(plot, self.axes)
+            self.legend.of_guides(draw_guides(plot, self.axes))
         self._words()
 
     def _canvas(self, footer: Sequence[str]) -> tuple[Figure, list[Axes]]:
