@@ -561,3 +561,12 @@ def test_a_guide_without_room_for_its_label_is_named_in_the_legend():
                           references=({"y": 0.5, "label": "half"},))  # fmt: skip
     assert list(handles(figure)) == ["half"]
     assert not figure.axes[0].texts
+
+
+def test_whole_numbers_on_x_have_whole_ticks():
+    frame = pd.DataFrame({"x": [0, 1, 2], "y": [1.0, 2.0, 3.0]})
+    ticks = drawn_figure(frame, x="x", y="y").axes[0].get_xticks()
+    assert set(ticks) >= {0, 1, 2}
+    assert all(tick == round(tick) for tick in ticks)
+    ticks = drawn_figure(frame.assign(x=frame.x / 2), x="x", y="y").axes[0].get_xticks()
+    assert any(tick != round(tick) for tick in ticks)

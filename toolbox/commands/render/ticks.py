@@ -42,6 +42,8 @@ def set_ticks(plot: Plot, axes: Sequence[Axes]) -> None:
         values = _values(plot)
         if not _at_values(first.xaxis, values):
             _log(first.xaxis)
+    elif _whole(plot):
+        first.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 2.5, 5, 10]))
     if spec.logy:
         _log(first.yaxis)
 
@@ -67,6 +69,12 @@ def _values(plot: Plot) -> Array:
                 if len(found) > FEW_VALUES or x.size > 2 * FEW_VALUES * 50:
                     return np.empty(0)
     return np.array(sorted(found))
+
+
+def _whole(plot: Plot) -> bool:
+    """Whether all x are whole numbers: nobody wants to read of iteration 0.25."""
+    lines = [x for panel in plot.panels for curve in panel.curves for x, _ in curve.lines]
+    return bool(lines) and all((x == np.round(x)).all() for x in lines)
 
 
 def _at_values(axis: Axis, values: Array) -> bool:
