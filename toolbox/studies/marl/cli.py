@@ -1,0 +1,266 @@
+"""Offline multi-agent learning with critics of low interaction rank; every game is a stand-in."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import typer
+from annotated_types import Ge, Gt, Le
+
+from toolbox.core.cli import command, study_app
+from toolbox.core.run import Run
+
+app = study_app(__doc__)
+
+CRITIC_NAMES = ("behaviour", "VDN", "IR1", "IR2", "IR3", "joint", "true")
+
+Agents = Annotated[
+    tuple[int, ...],
+    typer.Option(help="Numbers of agents M to try. The joint critic needs a table of A^M cells."),
+    Ge(2),
+    Le(10),
+]
+OneAgents = Annotated[int, typer.Option(help="Number of agents M."), Ge(2), Le(10)]
+Samples = Annotated[
+    int, typer.Option(help="Logged joint actions N of a data set."), Ge(1), Le(100_000)
+]
+TrueRank = Annotated[
+    int, typer.Option(help="Interaction rank of the game's rewards."), Ge(1), Le(10)
+]
+Conc = Annotated[
+    float,
+    typer.Option(
+        help="Concentrability C: the behaviour plays one rare action with probability 1/C. "
+        "It must exceed the number of actions."
+    ),
+    Gt(1),
+    Le(10_000),
+]
+
+
+def complete_critics() -> tuple[str, ...]:
+    """Names of the critics, for the shell."""
+    return CRITIC_NAMES
+
+
+Critics = Annotated[
+    tuple[str, ...],
+    typer.Option(
+        help="Critics to compare: behaviour (learns nothing), VDN (a sum over agents), IR1, IR2, "
+        "IR3 (interaction rank), joint (a table of all actions), true (the true rewards).",
+        autocompletion=complete_critics,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Data:
+    """What the games and the logs are."""
+
+    actions: Annotated[int, typer.Option(help="Actions A of each agent."), Ge(2), Le(4)] = 3
+    contexts: Annotated[
+        int, typer.Option(help="Contexts, drawn uniformly for each logged action."), Ge(1), Le(8)
+    ] = 2
+    noise: Annotated[
+        float,
+        typer.Option(help="Standard deviation of the noise on logged rewards."),
+        Ge(0),
+        Le(10),
+    ] = 0.2
+    ridge: Annotated[
+        float,
+        typer.Option(help="Ridge penalty of the fits, around the mean reward."),
+        Gt(0),
+        Le(1000),
+    ] = 0.01
+
+
+@dataclass(frozen=True)
+class Learning(Data):
+    """How the policies are learned."""
+
+    critics: Critics = ("behaviour", "VDN", "IR1", "IR2", "IR3", "joint", "true")
+    iters: Annotated[
+        int,
+        typer.Option(help="Iterations T. The result is the uniform mixture of the T policies."),
+        Ge(1),
+        Le(2000),
+    ] = 50
+    eta: Annotated[
+        float,
+        typer.Option(help="Step size of the policy updates. Too small: all stay at the behaviour."),
+        Gt(0),
+        Le(10_000),
+    ] = 10.0
+
+
+Lam = Annotated[
+    float, typer.Option(help="Weight lambda of the chi-square regulariser."), Ge(0), Le(100)
+]
+
+
+@dataclass(frozen=True)
+class Shift(Data):
+    """The flags of `marl shift`."""
+
+    agents: Agents = (3, 4, 5, 6, 7)
+    ranks: Annotated[
+        tuple[str, ...],
+        typer.Option(help="Interaction ranks of the fits: 1, 2, 3 or full."),
+    ] = ("1", "2", "3", "full")
+    true_rank: TrueRank = 2
+    conc: Conc = 6.0
+    samples: Samples = 4000
+    noise: Annotated[
+        float, typer.Option(help="Standard deviation of the noise on rewards."), Ge(0), Le(10)
+    ] = 0.1
+
+
+@dataclass(frozen=True)
+class Game(Learning):
+    """The flags of `marl game`."""
+
+    agents: Agents = (3, 5, 6, 7)
+    true_rank: TrueRank = 2
+    samples: Samples = 1000
+    conc: Conc = 10.0
+    lam: Lam = 2e-4
+
+
+@dataclass(frozen=True)
+class SampleSizes(Learning):
+    """The flags of `marl samples`."""
+
+    agents: OneAgents = 6
+    true_rank: TrueRank = 2
+    samples: Annotated[
+        tuple[int, ...],
+        typer.Option(help="Sizes N of the data set to try."),
+        Ge(1),
+        Le(100_000),
+    ] = (300, 1000, 3000, 10_000)
+    conc: Conc = 10.0
+    lam: Lam = 2e-4
+
+
+@dataclass(frozen=True)
+class Regularise(Learning):
+    """The flags of `marl regularise`."""
+
+    critics: Critics = ("IR2", "joint", "true")
+    agents: OneAgents = 6
+    true_rank: TrueRank = 2
+    samples: Samples = 1000
+    concs: Annotated[
+        tuple[float, ...],
+        typer.Option(help="Concentrabilities C to try: the rare action has probability 1/C."),
+        Gt(1),
+        Le(10_000),
+    ] = (10.0, 50.0, 200.0)
+    supports: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            help="full: the rare action is logged. partial: it never is, at the first "
+            "concentrability alone."
+        ),
+    ] = ("full", "partial")
+    lams: Annotated[
+        tuple[float, ...],
+        typer.Option(help="Weights lambda of the chi-square regulariser to try."),
+        Ge(0),
+        Le(100),
+    ] = (0.0, 2e-4, 2e-3, 2e-2)
+
+
+@dataclass(frozen=True)
+class Rank(Learning):
+    """The flags of `marl rank`."""
+
+    agents: OneAgents = 5
+    true_ranks: Annotated[
+        tuple[int, ...],
+        typer.Option(help="Interaction ranks of the rewards to try."),
+        Ge(1),
+        Le(10),
+    ] = (1, 2, 3, 5)
+    samples: Samples = 3000
+    conc: Conc = 10.0
+    lam: Lam = 2e-4
+
+
+Payoff = Literal["cooperative", "competitive"]
+
+
+@dataclass(frozen=True)
+class Coop(Learning):
+    """The flags of `marl coop`."""
+
+    agents: Annotated[int, typer.Option(help="Number of agents M."), Ge(3), Le(10)] = 6
+    samples: Samples = 3000
+    conc: Conc = 10.0
+    lam: Lam = 2e-4
+
+
+@command(app)
+def shift(run: Run, p: Shift) -> None:
+    """How much a fit can lose when the actions' distribution changes: exactly, and for fits.
+
+    Example: toolbox marl shift --agents 3,4,5
+    """
+    from .shift import shift
+
+    shift(run, p)
+
+
+@command(app)
+def game(run: Run, p: Game) -> None:
+    """Equilibrium gaps of policies learned offline, by critic and number of agents.
+
+    Example: toolbox marl game --agents 3,5 --samples 1000
+    """
+    from .trials import game
+
+    game(run, p)
+
+
+@command(app)
+def samples(run: Run, p: SampleSizes) -> None:
+    """Equilibrium gaps against the size of the data set.
+
+    Example: toolbox marl samples --samples 300,3000
+    """
+    from .trials import samples
+
+    samples(run, p)
+
+
+@command(app)
+def regularise(run: Run, p: Regularise) -> None:
+    """Equilibrium gaps against the weight of the chi-square regulariser.
+
+    Example: toolbox marl regularise --concs 10,50
+    """
+    from .trials import regularise
+
+    regularise(run, p)
+
+
+@command(app)
+def rank(run: Run, p: Rank) -> None:
+    """Critics of too low, right and too high interaction rank.
+
+    Example: toolbox marl rank --true-ranks 1,3
+    """
+    from .trials import rank
+
+    rank(run, p)
+
+
+@command(app)
+def coop(run: Run, p: Coop) -> None:
+    """One common reward for all agents, and pairwise zero-sum rewards.
+
+    Example: toolbox marl coop --agents 5
+    """
+    from .trials import coop
+
+    coop(run, p)

@@ -1,0 +1,130 @@
+"""Critics by ridge regression, the regularised policy update, and equilibrium gaps."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import linalg, sparse
+
+from .data import Floats, Ints, Log, subsets
+
+
+def cells(actions: Ints, own: int, others: Ints, count: int) -> Ints:
+    """Index of the one-hot block's cell (a_i, a_S).
+
+    actions : (n, M), others : (P, K - 1)  ->  (n, P)
+    """
+    index = np.repeat(actions[:, own, None], len(others), axis=1)
+    for k in range(others.shape[1]):
+        index = index * count + actions[:, others[:, k]]
+    return index
+
+
+def one_hot(cell: Ints, width: int) -> sparse.csr_matrix:
+    """P one-hot blocks side by side.  cell : (n, P)  ->  (n, P * width)"""
+    n, blocks = cell.shape
+    columns = (cell + width * np.arange(blocks)).ravel()
+    return sparse.csr_matrix(
+        (np.ones(n * blocks), columns, np.arange(0, n * blocks + 1, blocks)),
+        shape=(n, blocks * width),
+    )
+
+
+def ridge_fit(features: sparse.csr_matrix, targets: Floats, ridge: float) -> Floats:
+    """argmin |features w - targets|^2 + ridge |w|^2.  targets : (n, m)  ->  (width, m)"""
+    gram = (features.T @ features).toarray()
+    gram[np.diag_indices_from(gram)] += ridge
+    factor = linalg.cho_factor(gram, overwrite_a=True)
+    return np.asarray(linalg.cho_solve(factor, features.T @ targets))
+
+
+def fit(log: Log, rank: int, contexts: int, count: int, ridge: float) -> Floats:
+    """The critic of interaction rank K of every agent, around its mean reward.
+
+    One regression for an agent and context, as the features contain the context. With one block
+    (the joint table, and rank 1) the solution is the shrunken mean of each cell.
+    ->  (M, P, X, A, ..., A)
+    """
+    agents = log.actions.shape[1]
+    others, width = subsets(agents, rank), count**rank
+    terms = others.shape[1]
+    mean = log.rewards.mean(axis=0)
+    out = np.zeros((agents, terms, contexts, width))
+    for i in range(agents):
+        cell = cells(log.actions, i, others[i], count)
+        for x in range(contexts):
+            here = log.context == x
+            target = log.rewards[here, i] - mean[i]
+            if terms == 1:
+                flat = cell[here, 0]
+                hits = np.bincount(flat, minlength=width)
+                out[i, 0, x] = np.bincount(flat, target, width) / (hits + ridge)
+            else:
+                solved = ridge_fit(one_hot(cell[here], width), target[:, None], ridge)
+                out[i, :, x] = solved.reshape(terms, width)
+        out[i] += mean[i] / terms
+    return out.reshape(agents, terms, contexts, *[count] * rank)
+
+
+def fit_vdn(log: Log, contexts: int, count: int, ridge: float) -> Floats:
+    """Value decomposition: agent i's reward is a sum over agents j of f_ij(c, a_j).
+
+    ->  (M, M - 1, X, A, A): the same function as tables of rank 2, so that it is used like them
+    """
+    agents = log.actions.shape[1]
+    mean = log.rewards.mean(axis=0)
+    out = np.zeros((agents, agents - 1, contexts, count, count))
+    for x in range(contexts):
+        here = log.context == x
+        features = one_hot(log.actions[here], count)
+        solved = ridge_fit(features, log.rewards[here] - mean, ridge)
+        f = solved.reshape(agents, count, agents)  # [j, a, i]
+        for i in range(agents):
+            own = f[i, :, i] / (agents - 1)
+            for s, j in enumerate(k for k in range(agents) if k != i):
+                out[i, s, x] = own[:, None] + f[j, :, i] + mean[i] / (agents - 1)
+    return out
+
+
+def update(policy: Floats, q: Floats, nu: Floats, eta: float, lam: float) -> Floats:
+    """The next policy: on the simplex, the argmax over p of
+    <q, p> - lam sum p^2 / nu - (1 / eta) sum (p - policy)^2 / nu.
+
+    With w = nu / (2 (lam + 1/eta)) and b = q + 2 policy / (eta nu) it is p = max(0, w (b - m)); the
+    level m is found exactly: sorted by b, the actions that stay are a prefix. An action outside the
+    behaviour's support has w = 0 and is never played. All arrays : (..., A)
+    """
+    seen = nu > 0
+    w = nu / (2 * (lam + 1 / eta))
+    b = np.where(seen, q + 2 / eta * policy / np.where(seen, nu, 1), -np.inf)
+    order = np.argsort(-b, axis=-1, kind="stable")
+    high = np.take_along_axis(b, order, axis=-1)
+    weight = np.take_along_axis(w, order, axis=-1)
+    finite = np.where(np.isfinite(high), high, 0)
+    levels = ((weight * finite).cumsum(axis=-1) - 1) / weight.cumsum(axis=-1)
+    last = (high > levels).sum(axis=-1, keepdims=True) - 1
+    level = np.take_along_axis(levels, last, axis=-1)
+    p = w * np.maximum(0, np.where(seen, b, level) - level)
+    return np.asarray(p / p.sum(axis=-1, keepdims=True))
+
+
+def cce_gaps(policies: Floats, q: Floats) -> Floats:
+    """What agent i gains at most by one policy of its own against the mixture of the first t
+    products, for every t; the deviation does not see the member of the mixture.
+
+    policies, q : (T, R, M, X, A), q the true rewards against the others' policies  ->  (T, R, M)
+    """
+    count = np.arange(1, len(q) + 1).reshape(-1, 1, 1)
+    best = q.cumsum(axis=0).max(axis=-1).mean(axis=-1)
+    own = (policies * q).sum(axis=-1).mean(axis=-1).cumsum(axis=0)
+    return np.asarray((best - own) / count)
+
+
+def nash_gaps(policy: Floats, q: Floats) -> Floats:
+    """The same for one product policy.  (R, M, X, A)  ->  (R, M)"""
+    return np.asarray((q.max(axis=-1) - (policy * q).sum(axis=-1)).mean(axis=-1))
+
+
+def chi_square(policy: Floats, nu: Floats) -> Floats:
+    """Mean over contexts of chi^2(policy, nu) = sum p^2 / nu - 1.  (..., X, A)  ->  (...)"""
+    ratio = np.where(nu > 0, policy**2 / np.where(nu > 0, nu, 1), 0)
+    return np.asarray(ratio.sum(axis=-1).mean(axis=-1) - 1)
