@@ -17,8 +17,8 @@ LINKS = (
 )
 PATH = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0)
 
-Dim = Annotated[int, typer.Option(help="Dimension d of the data."), Ge(3), Le(128)]
-Dims = Annotated[tuple[int, ...], typer.Option(help="Dimensions d of the data."), Ge(3), Le(128)]
+Dim = Annotated[int, typer.Option(help="Dimension d of the data."), Ge(3), Le(64)]
+Dims = Annotated[tuple[int, ...], typer.Option(help="Dimensions d of the data."), Ge(3), Le(64)]
 OneLink = Annotated[str, typer.Option(help=f"Link function g: {LINKS}.")]
 Steps = Annotated[
     tuple[int, ...],

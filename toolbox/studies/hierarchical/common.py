@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from toolbox.core import memory
 from toolbox.core.compute import one_thread
 from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
@@ -82,6 +83,16 @@ def check_rising(field: str, values: Sequence[float]) -> None:
     if list(values) != sorted(values):
         shown = ",".join(str(value) for value in values)
         raise ParameterError(field, shown, "the values must rise", "sort them")
+
+
+def check_gram(n: int, what: str, field: str, value: Any) -> None:
+    """Refuse a Gram matrix (n, n) of which memory cannot hold the copies that a fit makes.
+
+    what : whose products it holds ("neurons");  field, value : the parameter that n comes from
+
+    Errors: `ParameterError`.
+    """
+    memory.need(3 * 8.0 * n**2, f"the products of {n} {what} and their copies", field, value)
 
 
 def stream(run: Run, repeat: int, *name: str | int) -> Stream:

@@ -18,6 +18,10 @@ def error(run: Run, p: Error) -> None:
     common.check_rising("samples", p.samples)
     compete.check_methods(p.methods)
     compete.check_features(p, p.dims)
+    common.check_gram(p.m1, "neurons", "m1", p.m1)
+    if "krr" in p.methods:
+        points = min(2 * max(p.samples), p.krr_max)
+        common.check_gram(points, "samples of kernel ridge", "krr_max", p.krr_max)
     networks = any(compete.network_steps(method) for method in p.methods)
     g = common.checked_link(run, p.link, p.r, learned=networks)
     training = Training(p.mlp_width, p.mlp_rates, p.mlp_steps, p.mlp_batch)

@@ -37,6 +37,9 @@ def kernel(run: Run, p: Kernel) -> None:
     compete.check_features(p, p.dims)
     g = common.checked_link(run, p.link, p.r, learned=True)
     largest = max(*p.samples, *p.network_samples)
+    common.check_gram(p.m1, "neurons", "m1", p.m1)
+    for n in p.samples[-1:]:
+        common.check_gram(n, "samples of kernel ridge", "samples", n)
     how = Contest(p, None, largest, largest)
     halves = [n // 2 for n in p.network_samples]
     used = {"krr": p.samples, p.network: tuple(2 * n for n in halves)}

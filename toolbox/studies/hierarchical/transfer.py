@@ -27,6 +27,7 @@ def transfer(run: Run, p: Transfer) -> None:
     d = p.d
     common.check_rising("n2", p.n2)
     data.check_features(p.features, d, p.r, "d")
+    common.check_gram(p.m1, "neurons", "m1", p.m1)
     source_link = common.checked_link(run, p.link, p.r, learned=True)
     targets = [common.checked_link(run, text, p.r, False, "links") for text in p.links]
     with common.crew(run) as workers:

@@ -26,6 +26,7 @@ def width(run: Run, p: Width) -> None:
     d = p.d
     widths = [_width(text) for text in p.m2]
     data.check_features(p.features, d, p.r, "d")
+    common.check_gram(p.m1, "neurons", "m1", p.m1)
     g = common.checked_link(run, p.link, p.r, learned=True)
     with common.crew(run) as workers:
         for repeat in run.replicates():

@@ -298,7 +298,7 @@ class Sequential(Facts):
         int,
         typer.Option(help="Random contexts in which each fact is tested."),
         Ge(1),
-        Le(100_000),
+        Le(4096),
     ] = 16
 
 

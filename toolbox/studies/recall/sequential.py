@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from scipy import special
 
+from toolbox.core import memory
 from toolbox.core.run import Run
 
 from . import data, theory
@@ -25,6 +26,8 @@ def sequential(run: Run, p: Sequential) -> None:
     """Rows of `curve` for SGD and for the gradient flow, their losses in long form beside the
     predicted staircase, and the escape times of both against theory (Section 5, Figure 5)."""
     task = make_task(p.subjects, p.relations, p.answers, p.noise, p.length, p.facts)
+    size = 3 * 4.0 * run.repeats * task.facts * p.contexts * task.vocabulary
+    memory.need(size, "the test prompts of all facts and contexts", "contexts", p.contexts)
     attention = p.init * math.sqrt(task.outputs + 1) if p.scheme == "theory" else p.init
     tables = [
         data.structured_facts(task)

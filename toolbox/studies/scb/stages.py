@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
 
 from . import data, model, theory
@@ -25,6 +26,9 @@ from .oneshot import crossing, one_shot
 ETA_V = 0.1
 SUSTAINED = 3
 """A goal counts as reached at the first of this many steps in a row that meet it."""
+
+LARGEST_BATCH = 10**6
+"""Samples; a penalty that asks for more, beyond the cap, is refused."""
 
 
 def stages(run: Run, p: Stages) -> None:
@@ -135,6 +139,13 @@ class Search:
         self.lam = p.lam_share * theory.signal_per_entry(task, V)
         self.threshold = theory.threshold_batch(task, V, self.lam)
         self.batch = arm.batch or max(1, math.ceil(arm.margin * self.threshold))
+        if self.batch > max(p.cap, LARGEST_BATCH):
+            raise ParameterError(
+                "lam_share",
+                p.lam_share,
+                f"needs batches of {self.batch} samples",
+                "raise it",
+            )
         self.eta_a = p.gain / task.K_P
         self.sizes = Steps.of(ETA_V, self.eta_a, self.lam)
         self.V, self.A = V[None], model.start(task)[1]
