@@ -1,13 +1,15 @@
 """TAPE, a contextualised positional encoding: exact facts, comparisons, fine-tuning, overhead."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from annotated_types import Ge, Gt, Le
 
 from toolbox.core.cli import command, study_app
 from toolbox.core.run import Run
+
+from .names import methods, scratch
 
 app = study_app(__doc__)
 
@@ -107,3 +109,262 @@ def overhead(run: Run, p: Overhead) -> None:
     from .overhead import overhead
 
     overhead(run, p)
+
+
+Lengths = Annotated[
+    tuple[int, ...], typer.Option(help="Lengths at which is tested, in tokens."), Ge(9), Le(65_536)
+]
+TrainLength = Annotated[
+    int,
+    typer.Option(help="Largest length in training; the shortest has half of it."),
+    Ge(2),
+    Le(65_536),
+]
+Text = Annotated[
+    str,
+    typer.Option(
+        help="pydoc_data.topics (help texts that come with Python), stdlib (the source of the "
+        "Python standard library on this machine), or a UTF-8 file."
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Scratch(Size):
+    """Encodings that are trained from scratch."""
+
+    layers: Layers = 2
+    pe: Annotated[
+        tuple[str, ...], typer.Option(help="Encodings to compare.", autocompletion=scratch)
+    ] = ("rope", "tape", "alibi")
+    train_length: TrainLength = 24
+    steps: Annotated[int, typer.Option(help="Training steps."), Ge(1), Le(10_000_000)] = 600
+    batch: Annotated[int, typer.Option(help="Sequences of a step."), Ge(1), Le(65_536)] = 32
+    warmup: Annotated[int, typer.Option(help="Steps of linear warm-up."), Ge(1), Le(1_000_000)] = (
+        100
+    )
+    lrs: Annotated[
+        tuple[float, ...],
+        typer.Option(
+            help="Learning rates of AdamW. The first is used; with --tune each encoding takes the "
+            "one with the least loss on validation data of the training length."
+        ),
+        Gt(0),
+        Le(1),
+    ] = (3e-3, 1e-3, 1e-2)
+    tune: Annotated[
+        bool, typer.Option(help="Train each encoding with every learning rate of --lrs.")
+    ] = False
+    tape_lr_mult: Annotated[
+        float,
+        typer.Option(help="Factor on the learning rate of TAPE's own matrices."),
+        Gt(0),
+        Le(100),
+    ] = 3.0
+    tests: Annotated[
+        int, typer.Option(help="Test sequences at each length."), Ge(1), Le(100_000)
+    ] = 100
+
+
+@dataclass(frozen=True)
+class Pointer(Scratch):
+    """The flags of `tape pointer`."""
+
+    lengths: Lengths = (24, 32, 48, 64, 96, 128)
+
+
+@command(app)
+def pointer(run: Run, p: Pointer) -> None:
+    """Train encodings to find symbols by their distance from a marker; test them on longer texts.
+
+    Example: toolbox tape pointer --pe rope,tape --repeats 8
+    """
+    from .compare import pointer
+
+    pointer(run, p)
+
+
+@dataclass(frozen=True)
+class Passkey(Scratch):
+    """The flags of `tape passkey`."""
+
+    lengths: Lengths = (24, 32, 48, 64, 96)
+    digits: Annotated[int, typer.Option(help="Digits of the key."), Ge(1), Le(64)] = 4
+
+
+@command(app)
+def passkey(run: Run, p: Passkey) -> None:
+    """Train encodings to repeat a key that is hidden in filler; test them on longer texts.
+
+    Example: toolbox tape passkey --pe rope,tape,alibi
+    """
+    from .compare import passkey
+
+    passkey(run, p)
+
+
+@dataclass(frozen=True)
+class Add(Scratch):
+    """The flags of `tape add`."""
+
+    train_length: TrainLength = 2
+    grid: Annotated[
+        int, typer.Option(help="Operands are tested up to so many digits."), Ge(1), Le(100)
+    ] = 4
+    offsets: Annotated[
+        int,
+        typer.Option(help="Largest random offset of the Abacus embeddings in training."),
+        Ge(0),
+        Le(1000),
+    ] = 8
+
+
+@command(app)
+def add(run: Run, p: Add) -> None:
+    """Train encodings to add reversed numbers; test every pair of operand lengths.
+
+    Example: toolbox tape add --pe rope,tape,abacus --train-length 3 --grid 6 --steps 5000
+    """
+    from .compare import add
+
+    add(run, p)
+
+
+@dataclass(frozen=True)
+class Lm(Scratch):
+    """The flags of `tape lm`."""
+
+    layers: Layers = 3
+    train_length: TrainLength = 128
+    lengths: Lengths = (64, 128, 256, 512)
+    text: Text = "pydoc_data.topics"
+
+
+@command(app, files=("text",))
+def lm(run: Run, p: Lm) -> None:
+    """Train encodings on characters of a text; perplexity against the length of the context.
+
+    Example: toolbox tape lm --pe rope,tape,alibi --text data/alice.txt
+    """
+    from .compare import lm
+
+    lm(run, p)
+
+
+@dataclass(frozen=True)
+class Finetune(Size):
+    """The flags of `tape finetune`."""
+
+    layers: Layers = 2
+    task: Annotated[
+        Literal["pointer-recall", "passkey", "lm"],
+        typer.Option(
+            help="pointer-recall: questions by position and by content. passkey: a key of 4 digits "
+            "in filler. lm: characters of --text."
+        ),
+    ] = "pointer-recall"
+    methods: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            help="Ways to adapt; embnorm (embedding and norms only) must be among them.",
+            autocompletion=methods,
+        ),
+    ] = ("interp", "embnorm", "tape", "lora", "lora-matched", "longlora", "theta", "full")
+    n: Annotated[
+        int,
+        typer.Option(help="Length N of pre-training, a multiple of 16; adaptation is to 2 N."),
+        Ge(32),
+        Le(32_768),
+    ] = 32
+    pretrain: Annotated[int, typer.Option(help="Pre-training steps."), Ge(1), Le(10_000_000)] = 1600
+    batch: Annotated[
+        int, typer.Option(help="Sequences of a pre-training step."), Ge(1), Le(65_536)
+    ] = 32
+    lr: Annotated[
+        float, typer.Option(help="Learning rate of AdamW in pre-training."), Gt(0), Le(1)
+    ] = 3e-3
+    steps: Annotated[int, typer.Option(help="Adaptation steps."), Ge(1), Le(10_000_000)] = 120
+    adapt_batch: Annotated[
+        int, typer.Option(help="Sequences of an adaptation step."), Ge(1), Le(65_536)
+    ] = 32
+    rank: Annotated[
+        int,
+        typer.Option(
+            help="Rank of LoRA. lora-matched takes the one that adds as many parameters as TAPE."
+        ),
+        Ge(1),
+        Le(1024),
+    ] = 8
+    rate_scale: Annotated[
+        float,
+        typer.Option(
+            help="Factor on the learning rates of adaptation: 0.01, for longlora 0.003, for full "
+            "0.001."
+        ),
+        Gt(0),
+        Le(100),
+    ] = 1.0
+    tune: Annotated[
+        bool,
+        typer.Option(
+            help="Let each method take the best of a third, one and three times its learning rate, "
+            "by its loss on validation data of length 2 N."
+        ),
+    ] = False
+    tape_lr_mult: Annotated[
+        float,
+        typer.Option(help="Factor on the learning rate of TAPE's own matrices."),
+        Gt(0),
+        Le(100),
+    ] = 1.0
+    tests: Annotated[
+        int, typer.Option(help="Test sequences at each length."), Ge(1), Le(100_000)
+    ] = 250
+    text: Text = "pydoc_data.topics"
+
+
+@command(app, files=("text",))
+def finetune(run: Run, p: Finetune) -> None:
+    """Adapt a pre-trained RoPE model to twice its length: TAPE, LoRA and others on equal terms.
+
+    Example: toolbox tape finetune --methods embnorm,tape,lora --repeats 6
+    """
+    from .finetune import finetune
+
+    finetune(run, p)
+
+
+@dataclass(frozen=True)
+class Defects(Size):
+    """The flags of `tape defects`."""
+
+    layers: Layers = 2
+    train_length: Annotated[
+        int, typer.Option(help="Most digits of an operand in training."), Ge(1), Le(100)
+    ] = 2
+    grid: Annotated[
+        int, typer.Option(help="Operands are tested up to so many digits."), Ge(1), Le(100)
+    ] = 3
+    steps: Annotated[int, typer.Option(help="Training steps."), Ge(1), Le(10_000_000)] = 1200
+    batch: Annotated[int, typer.Option(help="Sequences of a step."), Ge(1), Le(65_536)] = 32
+    lr: Annotated[float, typer.Option(help="Learning rate of AdamW."), Gt(0), Le(1)] = 4e-3
+    tape_lr_mult: Annotated[
+        float,
+        typer.Option(help="Factor on the learning rate of TAPE's own matrices."),
+        Gt(0),
+        Le(100),
+    ] = 3.0
+    tests: Annotated[
+        int, typer.Option(help="Test sums for each pair of lengths."), Ge(1), Le(100_000)
+    ] = 100
+
+
+@command(app)
+def defects(run: Run, p: Defects) -> None:
+    """Show what faults of the public code do: unused rotations, transposed averages, a frozen W_a.
+
+    Example: toolbox tape defects --steps 3000
+    """
+    from .defects import defects
+
+    defects(run, p)

@@ -64,16 +64,39 @@ class TransposedLayer(FaultyLayer):
     transposes = True
 
 
-def influence(model: Decoder, tokens: Tensor, pe_noise: Tensor) -> float:
-    """Largest change of the logits, relative, when the initial state is replaced by noise."""
-    with torch.no_grad():
-        x = model.embed(tokens)
-        first, grown = model.encoding(torch.arange(tokens.shape[1]), tokens.shape[1])
-        outs = []
-        for start in (first, pe_noise.to(x.dtype)):
-            y, state = x, start
-            for index, layer in enumerate(model.stack):
-                last = index + 1 == len(model.layers)
-                y, state, _ = layer(y, state, grown, None, last, True, 0)
-            outs.append(model.head(model.norm(y)))
-    return float((outs[1] - outs[0]).abs().max() / outs[0].abs().max())
+FAULTS = {"correct": FaultyLayer, "released": DiscardingLayer, "transposed": TransposedLayer}
+
+
+def with_fault(model: Decoder, name: str) -> Decoder:
+    """The same TAPE model with layers that have this fault (`correct`: none)."""
+    for layer in model.layers:
+        layer.__class__ = FAULTS[name]
+    return model
+
+
+@torch.no_grad()
+def influence(model: Decoder, tokens: Tensor, noise: Tensor) -> float:
+    """Largest change of the logits, relative to the largest, when the initial state is noise.
+
+    noise : (1, H or 1, N, 2 F)
+    """
+    x = model.embed(tokens)
+    first, grown = model.encoding(torch.arange(tokens.shape[1]), tokens.shape[1])
+    found = []
+    for start in (first, noise.to(x.dtype)):
+        y, state = x, start
+        for index, layer in enumerate(model.stack):
+            last = index + 1 == len(model.layers)
+            y, state, _ = layer(y, state, grown, None, last, True, 0)
+        found.append(model.head(model.norm(y)))
+    return float((found[1] - found[0]).abs().max() / found[0].abs().max())
+
+
+@torch.no_grad()
+def leak(model: Decoder, tokens: Tensor, vocab: int) -> float:
+    """Largest change of the first half's logits, relative, when the second half is another."""
+    half = tokens.shape[1] // 2
+    other = tokens.clone()
+    other[:, half:] = (other[:, half:] + 1) % vocab
+    a, b = model(tokens)[:, :half], model(other)[:, :half]
+    return float((a - b).abs().max() / a.abs().max())

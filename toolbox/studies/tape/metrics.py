@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -83,3 +84,239 @@ def saved_ratio(tables: Tables) -> float:
     rows = tables["counted"]
     by_form = rows[rows.pe == "tape"].set_index("form")["saved_mb"]
     return float(by_form["fast"] / by_form["literal"])
+
+
+def _mean(tables: Tables, table: str, pe: str, metric: str, **where: object) -> float:
+    """Mean of a metric over the rows of one encoding; NaN where it was not trained."""
+    rows = tables[table]
+    rows = rows[rows.pe == pe]
+    for column, wanted in where.items():
+        rows = rows[rows[column].isin(wanted if isinstance(wanted, list | tuple) else [wanted])]
+    return float(rows[metric].mean()) if len(rows) else math.nan
+
+
+BEYOND = {"pointer": (48, 64, 96), "passkey": (32, 48, 64)}
+
+
+def _gain(lengths: tuple[int, ...], over: str, of: str) -> Callable[[Tables], float]:
+    def statistic(tables: Tables) -> float:
+        mine, theirs = (
+            _mean(tables, "accuracy", pe, "accuracy", length=lengths) for pe in (of, over)
+        )
+        return mine - theirs
+
+    return statistic
+
+
+pointer_gain = _gain(BEYOND["pointer"], "rope", "tape")
+pointer_alibi = _gain(BEYOND["pointer"], "tape", "alibi")
+passkey_gain = _gain(BEYOND["passkey"], "rope", "tape")
+passkey_alibi = _gain(BEYOND["passkey"], "tape", "alibi")
+
+
+def learned(tables: Tables) -> float:
+    """The least accuracy of RoPE and TAPE on validation data of the training length."""
+    rows = tables["runs"]
+    return float(rows[rows.chosen & rows.pe.isin(["rope", "tape"])]["val_accuracy"].min())
+
+
+def _outside(tables: Tables, pe: str) -> float:
+    return _mean(tables, "means", pe, "accuracy", part="out of distribution")
+
+
+def add_gain(tables: Tables) -> float:
+    """Out-of-distribution accuracy of TAPE minus RoPE's."""
+    return _outside(tables, "tape") - _outside(tables, "rope")
+
+
+def add_abacus(tables: Tables) -> float:
+    """Out-of-distribution accuracy of RoPE with Abacus embeddings minus TAPE's."""
+    return _outside(tables, "abacus-rope") - _outside(tables, "tape")
+
+
+def _log_ratio(a: str, b: str, beyond: bool) -> Callable[[Tables], float]:
+    """Mean ln(perplexity of a / of b), at the longest two lengths, or at the one before them."""
+
+    def statistic(tables: Tables) -> float:
+        lengths = sorted(tables["perplexity"]["length"].unique())
+        at = lengths[-2:] if beyond else lengths[-3:-2]
+        logs = tables["perplexity"].assign(log=np.log(tables["perplexity"]["ppl"]))
+        changed = {"perplexity": logs}
+        return _mean(changed, "perplexity", a, "log", length=at) - _mean(
+            changed, "perplexity", b, "log", length=at
+        )
+
+    return statistic
+
+
+lm_parity = _log_ratio("tape", "rope", beyond=False)
+lm_gain = _log_ratio("tape", "rope", beyond=True)
+lm_alibi = _log_ratio("alibi", "tape", beyond=True)
+
+
+def _worse(rows: pd.DataFrame, metric: str, loser: str, winner: str, low: bool) -> pd.DataFrame:
+    """Rows in which, cell by cell, `loser` has the worse of both values and `winner` the better.
+
+    low : whether a low value is good
+    """
+    metrics = {"accuracy", "loss", "ppl", "ppl_last32", "n"}
+    keys = [column for column in rows.columns if column not in metrics | {"pe"}]
+    wide = rows.pivot_table(index=keys, columns="pe", values=metric, dropna=False)
+    both = wide[[loser, winner]]
+    bad, good = (
+        (both.max(axis=1), both.min(axis=1)) if low else (both.min(axis=1), both.max(axis=1))
+    )
+    found = rows.set_index(keys)
+    value = found[metric].copy()
+    value = value.where(found.pe != loser, bad.reindex(found.index))
+    value = value.where(found.pe != winner, good.reindex(found.index))
+    return found.assign(**{metric: value}).reset_index()[list(rows.columns)]
+
+
+def _control(
+    table: str, metric: str, loser: str, winner: str, low: bool = False
+) -> Callable[[Tables], dict[str, pd.DataFrame]]:
+    def change(tables: Tables) -> dict[str, pd.DataFrame]:
+        return {**tables, table: _worse(tables[table], metric, loser, winner, low)}
+
+    return change
+
+
+tape_loses = _control("accuracy", "accuracy", "tape", "rope")
+alibi_loses = _control("accuracy", "accuracy", "alibi", "tape")
+tape_adds_worse = _control("means", "accuracy", "tape", "rope")
+abacus_adds_worse = _control("means", "accuracy", "abacus-rope", "tape")
+tape_reads_worse = _control("perplexity", "ppl", "tape", "rope", low=True)
+alibi_reads_worse = _control("perplexity", "ppl", "alibi", "tape", low=True)
+
+
+def nothing_learned(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Control: validation accuracies at the level of guessing."""
+    return {**tables, "runs": tables["runs"].assign(val_accuracy=0.1)}
+
+
+def tape_twice_as_perplexed(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Control: twice the perplexity of TAPE."""
+    rows = tables["perplexity"]
+    return {
+        **tables,
+        "perplexity": rows.assign(ppl=rows.ppl.where(rows.pe != "tape", 2 * rows.ppl)),
+    }
+
+
+def _adapted(tables: Tables, method: str) -> float:
+    """Accuracy at 2 N, or minus the logarithm of the perplexity; larger is better."""
+    rows = tables["lengths"]
+    n = int(tables["base"]["length"].iloc[0])
+    rows = rows[(rows.method == method) & (rows.length == 2 * n)]
+    if rows.empty:
+        return math.nan
+    accuracy = float(rows["accuracy"].iloc[0])
+    return -math.log(float(rows["ppl"].iloc[0])) if math.isnan(accuracy) else accuracy
+
+
+def _over(method: str) -> Callable[[Tables], float]:
+    return lambda tables: _adapted(tables, "tape") - _adapted(tables, method)
+
+
+over_lora = _over("lora")
+over_matched = _over("lora-matched")
+over_embnorm = _over("embnorm")
+over_interpolation = _over("interp")
+over_longlora = _over("longlora")
+over_theta = _over("theta")
+
+
+def _worse_than(method: str) -> Callable[[Tables], dict[str, pd.DataFrame]]:
+    """Control: TAPE a little worse than a method, at every length."""
+
+    def change(tables: Tables) -> dict[str, pd.DataFrame]:
+        rows = tables["lengths"]
+        mine, theirs = rows.method == "tape", rows.method == method
+        keys = ["seed", "repeat", "length"]
+        at = pd.MultiIndex.from_frame(rows[mine][keys])
+        other = rows[theirs].set_index(keys).reindex(at)
+        changed = rows.copy()
+        changed.loc[mine, "accuracy"] = other["accuracy"].to_numpy() - 0.01
+        changed.loc[mine, "ppl"] = other["ppl"].to_numpy() * 1.02
+        return {**tables, "lengths": changed}
+
+    return change
+
+
+worse_than_lora = _worse_than("lora")
+worse_than_matched = _worse_than("lora-matched")
+worse_than_embnorm = _worse_than("embnorm")
+worse_than_interpolation = _worse_than("interp")
+worse_than_longlora = _worse_than("longlora")
+worse_than_theta = _worse_than("theta")
+
+
+def base_accuracy(tables: Tables) -> float:
+    """The smaller accuracy of the base model at N, by position and by content."""
+    return float(tables["base"][["acc_pointer", "acc_recall"]].to_numpy().min())
+
+
+def converged(tables: Tables) -> str:
+    """Whether the base model can do its task; a language model always can a little."""
+    accuracy = float(tables["base"]["accuracy"].iloc[0])
+    if accuracy < 0.98:
+        return f"the base model has not converged, its accuracy at N is {accuracy:.2f}"
+    return ""
+
+
+def interpolated(tables: Tables) -> float:
+    """Accuracy at 2 N with interpolation and without training."""
+    return _adapted(tables, "interp")
+
+
+def lora_accuracy(tables: Tables) -> float:
+    """LoRA's accuracy at 2 N."""
+    return _adapted(tables, "lora")
+
+
+def base_unlearnt(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Control: a base model that recalls but cannot count."""
+    return {**tables, "base": tables["base"].assign(acc_pointer=0.125)}
+
+
+def _set(method: str, accuracy: float) -> Callable[[Tables], dict[str, pd.DataFrame]]:
+    def change(tables: Tables) -> dict[str, pd.DataFrame]:
+        rows = tables["lengths"]
+        changed = rows.accuracy.where(rows.method != method, accuracy)
+        return {**tables, "lengths": rows.assign(accuracy=changed)}
+
+    return change
+
+
+interpolation_harmless = _set("interp", 1.0)
+lora_unrepaired = _set("lora", 0.5)
+
+
+def _exact(fact: str, code: str) -> Callable[[Tables], float]:
+    def statistic(tables: Tables) -> float:
+        rows = tables["exact"]
+        rows = rows[rows.fact.str.startswith(fact) & (rows.code == code)]
+        return float(rows["value"].iloc[0])
+
+    return statistic
+
+
+unused_positions = _exact("positions replaced", "released")
+released_is_nope = _exact("difference from NoPE", "released")
+transposed_leak = _exact("later tokens changed", "transposed")
+frozen_w_a = _exact("movement of W_a", "released")
+not_random = _exact("random positions", "released")
+
+
+def forced_minus_decoded(tables: Tables) -> float:
+    """How much better the leaking layer looks in one teacher-forced pass than when it decodes."""
+    rows = tables["trained"]
+    rows = rows[(rows.code == "transposed") & (rows.part == "in distribution")]
+    return float((rows.forced - rows.decoded).iloc[0])
+
+
+def forced_is_decoded(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Control: one teacher-forced pass scores what decoding scores, or less."""
+    rows = tables["trained"]
+    return {**tables, "trained": rows.assign(forced=rows.decoded - 0.01)}
