@@ -368,3 +368,95 @@ def defects(run: Run, p: Defects) -> None:
     from .defects import defects
 
     defects(run, p)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A Llama checkpoint on this machine."""
+
+    source: Annotated[
+        str,
+        typer.Option(
+            help="Directory of a Llama checkpoint that transformers saved; nothing is downloaded. "
+            "random: a tiny one with random weights."
+        ),
+    ] = "random"
+    position_size: PositionSize = 0
+    kv_heads: Annotated[
+        int,
+        typer.Option(help="Key-value heads of the random checkpoint, which has 4 heads."),
+        Ge(1),
+        Le(4),
+    ] = 2
+    length: Annotated[int, typer.Option(help="Tokens of a sequence."), Ge(8), Le(65_536)] = 24
+
+
+@dataclass(frozen=True)
+class HfCheck(Checkpoint):
+    """The flags of `tape hf-check`."""
+
+    spread: Annotated[
+        float,
+        typer.Option(
+            help="Standard deviation of the weights of TAPE's matrices, for facts that hold "
+            "for any weights."
+        ),
+        Gt(0),
+        Le(10),
+    ] = 0.1
+
+
+@command(app)
+def hf_check(run: Run, p: HfCheck) -> None:
+    """Verify a Llama checkpoint made a TAPE one: start, shift, padding, cache, save and reload.
+
+    Example: toolbox tape hf-check --source DIR
+    """
+    from .hf import check
+
+    check(run, p)
+
+
+@dataclass(frozen=True)
+class HfConvert(Checkpoint):
+    """The flags of `tape hf-convert`."""
+
+
+@command(app)
+def hf_convert(run: Run, p: HfConvert) -> None:
+    """Make a TAPE checkpoint of a Llama one; the run's folder then is a checkpoint directory.
+
+    Example: toolbox tape hf-convert --source DIR
+    """
+    from .hf import convert
+
+    convert(run, p)
+
+
+@dataclass(frozen=True)
+class HfFinetune(Checkpoint):
+    """The flags of `tape hf-finetune`."""
+
+    length: Annotated[int, typer.Option(help="Tokens of a sequence."), Ge(8), Le(65_536)] = 128
+    factor: Annotated[
+        float,
+        typer.Option(help="Positions are divided by it: linear interpolation."),
+        Ge(1),
+        Le(64),
+    ] = 1.0
+    steps: Annotated[int, typer.Option(help="Training steps."), Ge(1), Le(10_000_000)] = 100
+    batch: Annotated[int, typer.Option(help="Sequences of a step."), Ge(1), Le(4096)] = 8
+    lr: Annotated[float, typer.Option(help="Learning rate of AdamW."), Gt(0), Le(1)] = 3e-3
+    tests: Annotated[int, typer.Option(help="Test windows."), Ge(1), Le(100_000)] = 16
+    text: Text = "pydoc_data.topics"
+
+
+@command(app, files=("text",))
+def hf_finetune(run: Run, p: HfFinetune) -> None:
+    """Fine-tune a Llama checkpoint as TAPE, and its embedding and norms alone; perplexity.
+
+    Example: toolbox tape hf-finetune --source DIR --text data/alice.txt --factor 2
+    """
+    from .hf import finetune
+
+    finetune(run, p)

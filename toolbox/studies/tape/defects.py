@@ -94,7 +94,8 @@ def moved(run: Run, p: Defects, repeat: int, method: str) -> float:
     rng = run.rng(repeat, "adaptation")
     for _ in range(3):
         training.step(model, optimiser, tasks.addition(rng, 8, 2), 1.0, "cpu")
-    return max(float(layer.update.w_a.abs().max()) for layer in model.stack[:-1])  # type: ignore[union-attr]
+    weights = [w for name, w in model.named_parameters() if name.endswith("w_a")]
+    return max(float(weight.detach().abs().max()) for weight in weights)
 
 
 def train(worker: Worker, job: tuple[int, Defects, str]) -> list[dict[str, Any]]:

@@ -89,7 +89,7 @@ def saved_ratio(tables: Tables) -> float:
 def _mean(tables: Tables, table: str, pe: str, metric: str, **where: object) -> float:
     """Mean of a metric over the rows of one encoding; NaN where it was not trained."""
     rows = tables[table]
-    rows = rows[rows.pe == pe]
+    rows = rows[rows["pe" if "pe" in rows else "method"] == pe]
     for column, wanted in where.items():
         rows = rows[rows[column].isin(wanted if isinstance(wanted, list | tuple) else [wanted])]
     return float(rows[metric].mean()) if len(rows) else math.nan
@@ -320,3 +320,45 @@ def forced_is_decoded(tables: Tables) -> dict[str, pd.DataFrame]:
     """Control: one teacher-forced pass scores what decoding scores, or less."""
     rows = tables["trained"]
     return {**tables, "trained": rows.assign(forced=rows.decoded - 0.01)}
+
+
+def _hf(*checks: str) -> Callable[[Tables], float]:
+    def statistic(tables: Tables) -> float:
+        rows = tables["checks"]
+        return float(rows[rows.check.isin(checks)]["value"].max())
+
+    return statistic
+
+
+hf_start = _hf("start")
+hf_shift = _hf("shift")
+hf_cache = _hf("cache", "generate")
+hf_reload = _hf("reload", "padding")
+
+
+def hf_difference(tables: Tables) -> float:
+    """Relative difference of a converted model."""
+    return float(tables["converted"]["difference"].iloc[0])
+
+
+def hf_converted_wrongly(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Control: logits that differ in the second digit."""
+    return {**tables, "converted": tables["converted"].assign(difference=0.05)}
+
+
+def hf_improvement(tables: Tables) -> float:
+    """ln(perplexity after / before) of TAPE."""
+    after, before = (
+        _mean(tables, "perplexity", "tape", "ppl", moment=moment) for moment in ("after", "before")
+    )
+    return math.log(after / before)
+
+
+def hf_frozen(tables: Tables) -> float:
+    """Largest change of a weight that is not trained."""
+    return float(tables["perplexity"]["frozen_change"].max())
+
+
+def hf_all_trained(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Control: all weights moved."""
+    return {**tables, "perplexity": tables["perplexity"].assign(frozen_change=0.01)}
