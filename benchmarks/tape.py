@@ -1,4 +1,7 @@
-import torch, time, sys
+import sys
+import time
+
+import torch
 
 torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
 from toolbox.studies.tape import model as M

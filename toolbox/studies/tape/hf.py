@@ -195,14 +195,13 @@ def convert(run: Run, p: HfConvert) -> None:
             generator = run.torch_generator(repeat, "tokens", device="cpu")
             tokens = torch.randint(base.config.vocab_size, (2, p.length), generator=generator)
             logits = base(tokens).logits
-            added = sum(weight.numel() for weight in model.tape.parameters())
             row = {
-                "parameters": sum(weight.numel() for weight in model.parameters()),
-                "added": added,
                 "difference": _relative(model(tokens).logits, logits),
                 "largest_logit": float(logits.abs().max()),
             }
-            run.write("converted", row, repeat)
+            for part, module in (("Llama", base), ("added by TAPE", model.tape)):
+                size = sum(weight.numel() for weight in module.parameters())
+                run.write("converted", {"part": part, "parameters": size, **row}, repeat)
             if repeat:
                 continue
             with saved(model) as folder:
@@ -243,6 +242,11 @@ def finetune(run: Run, p: HfFinetune) -> None:
     """Perplexity before and after, with TAPE's matrices and without, on the same batches."""
     pairs = 40.0 * p.batch * p.length * (p.length * 4 + 64 * 30)
     memory.need(pairs, "the activations of a step", "batch", p.batch)
+    with compute.one_thread():
+        _finetune(run, p)
+
+
+def _finetune(run: Run, p: HfFinetune) -> None:
     for repeat in run.replicates():
         base = original(run, p, repeat)
         if p.factor != 1:
