@@ -84,9 +84,8 @@ def main() -> None:
                 times[name].append(time.perf_counter() - began)
     base = statistics.median(times["rope"])
     for name, each in times.items():
-        print(
-            f"{name:13s} {1e3 * statistics.median(each):8.1f} ms  {statistics.median(each) / base:.3f}"
-        )
+        own = statistics.median(each)
+        print(f"{name:13s} {1e3 * own:8.1f} ms  {own / base:.3f}")
 
 
 if __name__ == "__main__":
