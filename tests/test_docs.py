@@ -64,7 +64,7 @@ def test_the_readme_has_the_two_lines_and_ci_runs_the_second():
 def test_every_command_in_the_readme_exists(cli):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     studies = "|".join(study_names())
-    named = set(re.findall(rf"toolbox ({studies}) ([a-z]+)", readme))
+    named = set(re.findall(rf"toolbox ({studies}) ([a-z-]+)", readme))
     assert named
     for study, command in named:
         assert command in load_study(study).commands, f"toolbox {study} {command}"

@@ -7,7 +7,7 @@ import torch
 
 from toolbox.app import run
 from toolbox.studies.tape import adapters, compare, corpus, finetune, training
-from toolbox.studies.tape.cli import Finetune, Lm
+from toolbox.studies.tape.flags import Finetune, Lm
 from toolbox.studies.tape.model import Decoder, Shape
 from toolbox.studies.tape.names import METHODS
 

@@ -11,8 +11,8 @@ from toolbox.core import compute, memory
 from toolbox.core.run import Run
 
 from . import encodings as en
-from .cli import Check
 from .faults import TransposedLayer
+from .flags import Check
 from .model import Cache, Decoder, Shape
 from .state import SPLIT, WITHOUT_EQUIVARIANCE
 

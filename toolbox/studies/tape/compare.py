@@ -22,7 +22,7 @@ from toolbox.core.run import Run
 
 from . import corpus, counting, tasks, training
 from . import encodings as en
-from .cli import Add, Lm, Passkey, Pointer, Scratch
+from .flags import Add, Lm, Passkey, Pointer, Scratch
 from .model import Decoder, Shape
 from .names import ENCODINGS, SCRATCH
 from .tasks import Batch

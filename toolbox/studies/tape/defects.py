@@ -17,8 +17,8 @@ from toolbox.core.run import Run
 
 from . import adapters, tasks, training
 from . import encodings as en
-from .cli import Defects
 from .faults import FAULTS, influence, leak, with_fault
+from .flags import Defects
 from .model import Decoder, Shape
 
 SPREAD, SHARPNESS = 0.3, 20.0

@@ -15,8 +15,8 @@ from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
 
 from . import adapters, corpus, tasks, training
-from .cli import Finetune
 from .compare import perplexity, text_batch
+from .flags import Finetune
 from .model import Decoder, Shape
 from .names import METHODS
 from .tasks import Batch

@@ -23,7 +23,7 @@ from toolbox.core.errors import ParameterError, UsageError
 from toolbox.core.run import Run
 
 from . import corpus
-from .cli import Checkpoint, HfCheck, HfConvert, HfFinetune
+from .flags import Checkpoint, HfCheck, HfConvert, HfFinetune
 from .training import CLIP, Schedule
 
 RANDOM = "random"

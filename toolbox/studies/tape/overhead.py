@@ -15,7 +15,7 @@ from toolbox.core import compute, memory
 from toolbox.core.run import Run
 
 from . import counting
-from .cli import Overhead
+from .flags import Overhead
 from .model import Decoder, Shape
 from .names import ENCODINGS, is_tape
 
