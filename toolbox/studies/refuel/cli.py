@@ -299,3 +299,102 @@ def pairs(run: Run, p: Pairs) -> None:
     from .pairs import pairs
 
     pairs(run, p)
+
+
+@dataclass(frozen=True)
+class Lm:
+    """The flags of `refuel lm`."""
+
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Folder of a causal language model with a chat template. Empty: a small one is "
+            "trained here on a synthetic task."
+        ),
+    ] = ""
+    dialogues: Annotated[
+        str,
+        typer.Option(
+            help="JSON-lines file of dialogues, {'messages': [{'role': ..., 'content': ...}, ...]} "
+            "a line; the first messages are used. Belongs to --model."
+        ),
+    ] = ""
+    user: Annotated[
+        str,
+        typer.Option(
+            help="Who writes the user's next message: FILE.py:function of the messages so far, or "
+            "the folder of a causal language model. Belongs to --model."
+        ),
+    ] = ""
+    reward: Annotated[
+        str,
+        typer.Option(
+            help="Reward of a dialogue: FILE.py:function of its messages, or the folder of a "
+            "sequence classifier. Belongs to --model."
+        ),
+    ] = ""
+    turns: Annotated[int, typer.Option(help="Turns H of a dialogue."), Ge(1), Le(8)] = 3
+    iters: Annotated[int, typer.Option(help="Iterations."), Ge(1), Le(100)] = 4
+    pairs: Annotated[
+        int, typer.Option(help="Pairs of dialogues in an iteration."), Ge(2), Le(10_000)
+    ] = 256
+    steps: Annotated[
+        int, typer.Option(help="Steps of Adam in an iteration."), Ge(1), Le(10_000)
+    ] = 60
+    batch: Annotated[int, typer.Option(help="Pairs in a step."), Ge(1), Le(256)] = 32
+    lr: Annotated[
+        float,
+        typer.Option(
+            help="Step size of Adam, which falls linearly to 0 in each iteration. 0: 0.003 with "
+            "adapters, 0.001 without."
+        ),
+        Ge(0),
+        Le(1),
+    ] = 0.0
+    eta: Annotated[
+        float,
+        typer.Option(
+            help="Step size eta of the regression; eta times a reward should be near one."
+        ),
+        Gt(0),
+        Le(10**6),
+    ] = 1.0
+    lora_r: Annotated[
+        int, typer.Option(help="Rank of LoRA adapters. 0: all weights are trained."), Ge(0), Le(256)
+    ] = 0
+    tokens: Annotated[int, typer.Option(help="Tokens of a response at most."), Ge(1), Le(1024)] = 4
+    temperature: Annotated[
+        float,
+        typer.Option(help="Temperature of sampling and of the log-probabilities."),
+        Ge(0.01),
+        Le(10),
+    ] = 1.0
+    evaluated: Annotated[int, typer.Option(help="Dialogues of an evaluation."), Ge(2), Le(512)] = (
+        256
+    )
+    topics: Annotated[int, typer.Option(help="Topics of the synthetic task."), Ge(1), Le(10)] = 2
+    contents: Annotated[
+        int, typer.Option(help="Contents of the synthetic task."), Ge(2), Le(10)
+    ] = 3
+    bonus: Bonus = 1.5
+    width: Annotated[
+        int, typer.Option(help="Width of the small model, a multiple of 8."), Ge(8), Le(512)
+    ] = 64
+    layers: Annotated[int, typer.Option(help="Layers of the small model."), Ge(1), Le(8)] = 2
+    supervised_steps: Annotated[
+        int,
+        typer.Option(help="Steps of the small model's supervised training."),
+        Ge(1),
+        Le(10_000),
+    ] = 150
+
+
+@command(app)
+def lm(run: Run, p: Lm) -> None:
+    """Train a causal language model with REFUEL; report its win rate against its own start.
+
+    Example: toolbox refuel lm --iters 4
+    """
+    from .lm.experiment import lm
+
+    lm(run, p)

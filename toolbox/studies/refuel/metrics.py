@@ -345,3 +345,16 @@ def prices_turned(tables: Tables) -> dict[str, pd.DataFrame]:
     highest = rows["kl_coef"].max()
     rows["kl_coef"] = rows["kl_coef"].replace({0.0: highest, highest: 0.0})
     return {**tables, "curve": rows}
+
+
+# ------------------------------------------------------------------------------------------- lm
+
+
+def lm_rise(tables: Tables) -> float:
+    """Win rate at the last turn after the last iteration, less 50 points."""
+    return float(tables["progress"].sort_values("iteration")["win_rate"].iloc[-1] - 50.0)
+
+
+def lm_untrained(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Control: the model stays as it was at the start."""
+    return {**tables, "progress": tables["progress"].assign(win_rate=50.0)}
