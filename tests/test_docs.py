@@ -45,6 +45,10 @@ def test_the_study_of_the_page_works_as_the_page_says(walk, cli, tmp_path):
     assert "supported" in ran.stderr
     assert cli("plot", "walk", "spread", "--format", "svg").code == 0
     assert "diffusion" in cli("verify", "walk").stdout
+    for words in (["check"], ["format", "--check"]):
+        ruff = [sys.executable, "-m", "ruff", *words, "--config", str(ROOT / "pyproject.toml")]
+        done = subprocess.run([*ruff, str(walk)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
     test = tmp_path / "tests" / "studies" / "walk" / "test_data.py"
     code = compile(test.read_text(encoding="utf-8"), str(test), "exec")
     scope: dict[str, object] = {}

@@ -528,6 +528,7 @@ class FakeSlurm:
         folder.mkdir()
         monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
         self.program("squeue", "exit 0")
+        self.program("srun", "exit 1")  # submitit asks whether it is there
         copy = f'n=$(ls {folder} | grep -c "^job"); for f; do cp "$f" {folder}/job$n.sh; done'
         self.program("sbatch", f"{copy}; echo Submitted batch job 10$n")
 
