@@ -45,24 +45,28 @@ class Point:
         table = vectors.new_zeros(k, k, n)
         if not self._graph.requires_grad:  # a linear loss
             return table, torch.zeros_like(vectors)
-        products = _backwards(self._graph, self._w, vectors, create_graph=True)
-        if not products.requires_grad:  # a quadratic loss
-            return table, products
-        forms = vectors.T @ products  # u_i^T H(w) u_j, still a function of w
-        upper = torch.triu_indices(k, k)
-        pairs = forms[upper[0], upper[1]]
-        slopes = _backwards(pairs, self._w, torch.eye(len(pairs), dtype=vectors.dtype,
-                                                      device=vectors.device)).T  # fmt: skip
-        table[upper[0], upper[1]] = slopes
-        table[upper[1], upper[0]] = slopes
-        return table, products.detach()
+        rows = [
+            torch.autograd.grad(self._graph, self._w, vectors[:, i], create_graph=True)[0]
+            for i in range(k)
+        ]
+        # Backwards through each row for itself: one graph of all rows at once was slower.
+        for i, row in enumerate(rows):
+            table[i, i:] = _backwards(row, self._w, vectors[:, i:]).T
+            table[i + 1 :, i] = table[i, i + 1 :]
+        return table, torch.stack([row.detach() for row in rows], dim=1)
 
 
-def _backwards(outputs: Tensor, w: Tensor, vectors: Tensor, create_graph: bool = False) -> Tensor:
+def _backwards(outputs: Tensor, w: Tensor, vectors: Tensor) -> Tensor:
     """Vector-Jacobian products J^T V of outputs(w). vectors : (outputs, m); returns (n, m)."""
     if not outputs.requires_grad:
         return vectors.new_zeros(len(w), vectors.shape[1])
-    keep = {"retain_graph": True, "create_graph": create_graph, "materialize_grads": True}
-    if vectors.shape[1] == 1:  # without the cost of batching
-        return torch.autograd.grad(outputs, w, vectors[:, 0], **keep)[0][:, None]
-    return torch.autograd.grad(outputs, w, vectors.T, is_grads_batched=True, **keep)[0].T
+    many = vectors.shape[1] > 1  # one is faster without batching
+    (result,) = torch.autograd.grad(
+        outputs,
+        w,
+        vectors.T if many else vectors[:, 0],
+        retain_graph=True,
+        is_grads_batched=many,
+        materialize_grads=True,
+    )
+    return result.T if many else result[:, None]
