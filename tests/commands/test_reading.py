@@ -49,7 +49,7 @@ def same(frame):
         TEXT.encode("utf-16"),
         b"\xef\xbb\xbf" + TEXT.encode(),
         b"\n\n" + TEXT.encode() + b"\n\n",
-        gzip.compress(TEXT.encode()),
+        gzip.compress(TEXT.encode(), mtime=0),  # no time, so that the case has one name
         bz2.compress(TEXT.encode()),
         lzma.compress(TEXT.encode()),
     ],
@@ -88,7 +88,7 @@ def test_a_trailing_separator_shifts_no_column(table):
         (b"a,b\n1,2\n3,\xe9\n", r"t\.csv:3: byte 0xe9 is no UTF-8"),
         ("", "empty"),
         ("\n \n", "empty"),
-        (gzip.compress(TEXT.encode())[:-9], "cut or damaged"),
+        (gzip.compress(TEXT.encode(), mtime=0)[:-9], "cut or damaged"),
         (b"PAR1 and no more", "Parquet"),
     ],
 )
