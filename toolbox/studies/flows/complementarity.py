@@ -1,0 +1,116 @@
+"""The semidefinite complementarity problem that fixes the covariance of the oscillations.
+
+Find X, symmetric k x k, with  X >= 0,  Z = A + B[X] >= 0,  <X, Z> = 0,  B positive semidefinite:
+the minimiser of <X, B[X]>/2 + <A, X> over X >= 0. Matrices are written as vectors of length
+m = k(k+1)/2 in an orthonormal basis, so that products of vectors are products of matrices.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+ROUNDS = 5000
+ACCURACY = 1e-11
+
+
+@functools.cache
+def basis(k: int) -> Floats:
+    """An orthonormal basis of the symmetric k x k matrices, (m, k, k)."""
+    matrices = []
+    for i in range(k):
+        for j in range(i, k):
+            matrix = np.zeros((k, k))
+            matrix[i, j] = matrix[j, i] = 1.0 if i == j else np.sqrt(0.5)
+            matrices.append(matrix)
+    return np.array(matrices)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """X, Z : (k, k).
+
+    least : smallest eigenvalue of X and Z, relative to their size; 0 or above when exact
+    gap : <X, Z> relative to |X| |Z|
+    """
+
+    X: Floats
+    Z: Floats
+
+    @property
+    def least(self) -> float:
+        """How far X and Z are from positive semidefinite: the lower of their eigenvalues."""
+        return min(_least(self.X), _least(self.Z))
+
+    @property
+    def gap(self) -> float:
+        """|<X, Z>|, which is 0 for the exact solution."""
+        return abs(float((self.X * self.Z).sum()))
+
+
+def solve(A: Floats, B: Floats) -> Solution:
+    """The solution X, Z of the problem.
+
+    A : (k, k), symmetric;  B : (m, m), in the basis `basis(k)`; its symmetric part counts
+
+    One direction: X = max(0, -A/B). If A + B[X] = 0 has a solution X >= 0, that is it; else the
+    alternating direction method of multipliers.
+    """
+    k = len(A)
+    E = basis(k)
+    B = (B + B.T) / 2
+    if _least(A) >= 0:
+        return Solution(np.zeros((k, k)), A)
+    if k == 1:
+        X = -A / B
+        return Solution(X, np.zeros_like(A))
+    a = np.einsum("mij,ij->m", E, A)
+    x = np.linalg.lstsq(B, -a, rcond=1e-12)[0]
+    X, Z = _matrix(E, x), _matrix(E, a + B @ x)
+    if _least(X) >= 0 and np.abs(Z).max() <= 1e-10 * np.abs(A).max():
+        return Solution(X, np.zeros_like(A))
+    return _alternate(E, a, B)
+
+
+def _alternate(E: Floats, a: Floats, B: Floats) -> Solution:
+    scale = np.abs(a).max() / max(np.trace(B) / len(B), 1e-300)  # of X
+    size = np.abs(a).max()
+    a, B = a / size, B * scale / size
+    x = np.zeros(len(a))
+    dual = np.zeros(len(a))
+    penalty = 0.3
+    inverse = np.linalg.inv(B + penalty * np.eye(len(a)))
+    X = np.zeros(E.shape[1:])
+    for turn in range(ROUNDS):
+        x = inverse @ (penalty * (_vector(E, X) - dual) - a)
+        values, vectors = np.linalg.eigh(_matrix(E, x + dual))
+        before = X
+        X = (vectors * np.maximum(values, 0)) @ vectors.T
+        dual = dual + x - _vector(E, X)
+        primal = np.abs(x - _vector(E, X)).max()
+        moved = penalty * np.abs(X - before).max()
+        if primal < ACCURACY and moved < ACCURACY:
+            break
+        if turn % 50 == 49 and not 0.1 < primal / max(moved, 1e-300) < 10:
+            factor = 2.0 if primal > moved else 0.5
+            penalty, dual = penalty * factor, dual / factor
+            inverse = np.linalg.inv(B + penalty * np.eye(len(a)))
+    Z = _matrix(E, a + B @ _vector(E, X))
+    return Solution(X * scale, Z * size)
+
+
+def _matrix(E: Floats, x: Floats) -> Floats:
+    return np.einsum("m,mij->ij", x, E)
+
+
+def _vector(E: Floats, X: Floats) -> Floats:
+    return np.einsum("mij,ij->m", E, X)
+
+
+def _least(matrix: Floats) -> float:
+    return float(np.linalg.eigvalsh(matrix)[0])
