@@ -23,9 +23,8 @@ from torch import Tensor
 
 from . import complementarity, eigen
 from .landscape import Objective, Point
-from .rule import Rule
+from .rule import LOWEST_NU, Rule
 
-LOWEST_NU = 1e-30
 MOST_DIRECTIONS = 16
 
 
@@ -238,14 +237,20 @@ class Stable:
         self.objective, self.rule = objective, rule
         self.w, self.nu = w.clone(), nu.clone()
         self.tracker = Tracker(len(w), setting, generator, w)
+        self.values: Tensor | None = None
 
-    def advance(self) -> Oscillation:
-        """One unit of time in Euler steps short enough for the curvature. Returns its beginning."""
+    def advance(self, looks: bool = True) -> Oscillation:
+        """One unit of time in Euler steps short enough for the curvature. Returns its beginning.
+
+        looks : False takes the largest eigenvalue as it was last seen
+        """
         point, P = Point(self.objective, self.w), self.rule.P(self.nu)
-        pairs = self.tracker.pairs(point, P, math.inf)
+        if looks or self.values is None:
+            self.values = self.tracker.pairs(point, P, math.inf).values
+        k, n = 0, len(self.w)
         first = Oscillation(
-            self.w.new_zeros(0, 0), self.w.new_zeros(len(self.w), 0),
-            self.w.new_zeros(len(self.w), 0), pairs.values, point.loss, point.gradient,
+            self.w.new_zeros(k, k), self.w.new_zeros(n, k), self.w.new_zeros(n, k),
+            self.values, point.loss, point.gradient,
         )  # fmt: skip
         count = max(4, math.ceil(2 * first.top))
         gradient = point.gradient
@@ -262,9 +267,10 @@ class Stable:
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return {"w": self.w, "nu": self.nu, "tracker": self.tracker.state_dict()}
+        return {"w": self.w, "nu": self.nu, "tracker": self.tracker.state_dict(),
+                "values": self.values}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what `state_dict` gave."""
-        self.w, self.nu = state["w"], state["nu"]
+        self.w, self.nu, self.values = state["w"], state["nu"], state["values"]
         self.tracker.load_state_dict(state["tracker"])

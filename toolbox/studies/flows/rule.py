@@ -12,6 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+LOWEST_NU = 1e-30
+"""Below this the average of squared gradients counts as this, so that its root has a slope."""
+
 Name = Literal["gd", "scalar-rmsprop", "rmsprop"]
 
 
@@ -52,7 +55,7 @@ class Rule:
 
     def slope(self, nu: Tensor) -> Tensor:
         """dP/dnu, the shape of nu."""
-        return 0.5 / (self.eta * nu.sqrt())
+        return 0.5 / (self.eta * nu.clamp_min(LOWEST_NU).sqrt())
 
     def oscillation(self, left: Tensor, right: Tensor) -> Tensor:
         """What oscillations add to the squared gradient per unit of X_ij: (H u_i)*(H u_j).

@@ -1,0 +1,186 @@
+"""Central flows: what an optimiser at the edge of stability does on average."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import typer
+from annotated_types import Ge, Gt, Le, Lt
+
+from toolbox.core.cli import command, study_app
+from toolbox.core.run import Run
+
+app = study_app(__doc__)
+
+Rate = Annotated[float, typer.Option(help="Step size eta."), Gt(0), Le(1000)]
+Beta2 = Annotated[
+    float,
+    typer.Option(help="Weight beta2 of the past in the average of squared gradients."),
+    Gt(0),
+    Lt(1),
+]
+Eps = Annotated[
+    float,
+    typer.Option(help="Added to the root of that average, so that no step divides by zero."),
+    Ge(0),
+    Le(1),
+]
+Warm = Annotated[
+    int,
+    typer.Option(help="Steps of the optimiser before the flows start."),
+    Ge(0),
+    Le(10**6),
+]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The data and the network that is trained, in full batches."""
+
+    dataset: Annotated[
+        Literal["digits", "digits-rgb", "sorting", "synthetic", "cifar10"],
+        typer.Option(
+            help="digits: 8 x 8 pixels, comes with the toolbox. digits-rgb: the same enlarged to "
+            "3 x 32 x 32, a stand-in for CIFAR-10. sorting: sequences to sort. synthetic: a "
+            "mixture of Gaussians. cifar10: read from --data-dir."
+        ),
+    ] = "digits"
+    data_dir: Annotated[
+        str, typer.Option(help="Folder or .npz file of CIFAR-10; only for --dataset cifar10.")
+    ] = ""
+    n: Annotated[int, typer.Option(help="Number of training examples."), Ge(2), Le(50_000)] = 100
+    classes: Annotated[
+        int, typer.Option(help="The first so many classes are used."), Ge(2), Le(10)
+    ] = 10
+    arch: Annotated[
+        Literal["mlp", "cnn", "resnet", "vit", "lstm", "transformer", "mamba"],
+        typer.Option(help="Network. lstm, transformer and mamba read sequences: --dataset sorting."),
+    ] = "mlp"
+    width: Annotated[
+        int, typer.Option(help="Neurons or channels of a hidden layer."), Ge(1), Le(4096)
+    ] = 16
+    depth: Annotated[int, typer.Option(help="Hidden layers or blocks."), Ge(1), Le(32)] = 3
+    act: Annotated[Literal["tanh", "gelu"], typer.Option(help="Activation function.")] = "tanh"
+    criterion: Annotated[
+        Literal["mse", "ce"],
+        typer.Option(help="mse: half the squared distance to one-hot labels. ce: cross entropy."),
+    ] = "mse"
+    dtype: Annotated[
+        Literal["float64", "float32"], typer.Option(help="Precision of all numbers.")
+    ] = "float64"
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """How the flows are computed."""
+
+    steps: Annotated[int, typer.Option(help="Steps of the optimiser."), Ge(2), Le(10**6)] = 300
+    nsub: Annotated[
+        int,
+        typer.Option(help="Substeps of the central flow in the time of one step."),
+        Ge(1),
+        Le(1000),
+    ] = 2
+    track: Annotated[
+        float,
+        typer.Option(help="Eigenvalues of the effective Hessian are followed down to here."),
+        Gt(0),
+        Lt(2),
+    ] = 1.8
+    sdcp_threshold: Annotated[
+        float,
+        typer.Option(
+            help="Directions with an effective eigenvalue above this may oscillate: they enter the "
+            "semidefinite complementarity problem. At least --track."
+        ),
+        Gt(0),
+        Lt(2),
+    ] = 1.95
+    eig_every: Annotated[
+        int,
+        typer.Option(
+            help="Steps between two looks at the sharpness of the optimiser and of the stable flow."
+        ),
+        Ge(1),
+        Le(10**6),
+    ] = 1
+    kick: Annotated[
+        float,
+        typer.Option(
+            help="The optimiser is moved once by this length along the sharpest direction, when its "
+            "effective sharpness first passes 2: in a small network the oscillation would "
+            "otherwise have to grow from rounding, for some hundred steps. 0: no kick."
+        ),
+        Ge(0),
+        Le(1),
+    ] = 0.01
+
+
+@dataclass(frozen=True)
+class Gd(Numerics, Problem):
+    """The flags of `flows gd`."""
+
+    eta: Rate = 0.3
+
+
+@dataclass(frozen=True)
+class ScalarRmsprop(Numerics, Problem):
+    """The flags of `flows scalar-rmsprop`."""
+
+    eta: Rate = 0.15
+    beta2: Beta2 = 0.95
+    eps: Eps = 0.0
+    warm: Warm = 0
+    steps: Annotated[int, typer.Option(help="Steps of the optimiser."), Ge(2), Le(10**6)] = 160
+
+
+@dataclass(frozen=True)
+class Rmsprop(Numerics, Problem):
+    """The flags of `flows rmsprop`."""
+
+    eta: Rate = 0.003
+    beta2: Beta2 = 0.95
+    eps: Eps = 1e-7
+    warm: Warm = 5
+    coordinates: Annotated[
+        int,
+        typer.Option(
+            help="Parameters whose squared gradient and its average are recorded, spread over the "
+            "sizes of their first squared gradient."
+        ),
+        Ge(0),
+        Le(1000),
+    ] = 3
+    steps: Annotated[int, typer.Option(help="Steps of the optimiser."), Ge(2), Le(10**6)] = 120
+
+
+@command(app)
+def gd(run: Run, p: Gd) -> None:
+    """Gradient descent beside its central flow and its stable flow.
+
+    Example: toolbox flows gd --eta 0.2
+    """
+    from .optimisers import gd
+
+    gd(run, p)
+
+
+@command(app)
+def scalar_rmsprop(run: Run, p: ScalarRmsprop) -> None:
+    """Scalar RMSProp (one step size for all parameters) beside its flows.
+
+    Example: toolbox flows scalar-rmsprop --beta2 0.9
+    """
+    from .optimisers import scalar_rmsprop
+
+    scalar_rmsprop(run, p)
+
+
+@command(app)
+def rmsprop(run: Run, p: Rmsprop) -> None:
+    """RMSProp (a step size for each parameter) beside its flows.
+
+    Example: toolbox flows rmsprop --eta 0.002
+    """
+    from .optimisers import rmsprop
+
+    rmsprop(run, p)

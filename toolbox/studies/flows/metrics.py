@@ -1,0 +1,149 @@
+"""Statistics of the claims: the tables of one replicate -> one number, NaN where undefined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+Tables = Mapping[str, pd.DataFrame]
+
+SETTLED = 0.2
+"""Claims look at the time after this share of what follows the entry into the edge of stability."""
+LAST = 10
+"""Steps that stand for the end of a training."""
+
+
+def process(tables: Tables, name: str) -> pd.DataFrame:
+    """The trajectory of one process, by step."""
+    rows = tables["trajectory"]
+    return rows[rows["process"] == name].set_index("step").sort_index()
+
+
+def entry(tables: Tables) -> float:
+    """First step at which the central flow predicts an oscillation, NaN if it never does."""
+    rows = process(tables, "central")
+    steps = rows.index[(rows["critical"] > 0) & (rows["trace"] > 0)]
+    return float(steps[0]) if len(steps) else float("nan")
+
+
+def at_edge(tables: Tables) -> str:
+    """Whether the claims apply: there must be some time at the edge of stability."""
+    last = tables["trajectory"]["step"].max()
+    first = entry(tables)
+    if np.isnan(first):
+        return "the central flow never came to the edge of stability"
+    return "" if last - first >= 2 * LAST else "the edge of stability came at the very end"
+
+
+def settled(tables: Tables, name: str) -> pd.DataFrame:
+    """A process at the edge of stability, its beginning left out."""
+    first, last = entry(tables), tables["trajectory"]["step"].max()
+    rows = process(tables, name)
+    return rows[rows.index >= first + SETTLED * (last - first)]
+
+
+def mean_of(tables: Tables, name: str, column: str) -> float:
+    """Mean of a column of a process at the edge of stability."""
+    return float(settled(tables, name)[column].mean())
+
+
+# ------------------------------------------------------------------------------ the optimiser
+
+
+def sharpness(tables: Tables) -> float:
+    """Mean effective sharpness of the optimiser at the edge of stability."""
+    return mean_of(tables, "discrete", "sharpness")
+
+
+def largest_rise_of_optimiser(tables: Tables) -> float:
+    """Largest rise of the optimiser's loss in one step at the edge of stability."""
+    return float(settled(tables, "discrete")["loss"].diff().max())
+
+
+def step_by_sharpness(tables: Tables) -> float:
+    """Mean of step size times sharpness of the Hessian, over 2, on the optimiser's midpoints."""
+    rows = settled(tables, "midpoint")
+    return float((rows["step_size"] * rows["raw_sharpness"]).mean() / 2)
+
+
+def oscillating_share(tables: Tables) -> float:
+    """Share of the optimiser's mean squared gradient that is not the central flow's own."""
+    own = mean_of(tables, "central", "gradient_squared")
+    return 1 - own / mean_of(tables, "discrete", "gradient_squared")
+
+
+# --------------------------------------------------------------------------- the central flow
+
+
+def distance_ratio(tables: Tables) -> float:
+    """Distance from the optimiser in the last steps, central flow over stable flow."""
+    central, stable = (process(tables, name)["distance"].dropna() for name in ("central", "stable"))
+    common = central.index.intersection(stable.index)[-LAST:]
+    return float(central[common].mean() / stable[common].mean())
+
+
+def loss_error(tables: Tables) -> float:
+    """Relative error of the predicted mean loss."""
+    measured = mean_of(tables, "discrete", "loss")
+    return abs(mean_of(tables, "central", "mean_loss") / measured - 1)
+
+
+def loss_error_of_gap(tables: Tables) -> float:
+    """The same error over the gap that it has to explain, between optimiser and flow."""
+    measured, own = mean_of(tables, "discrete", "loss"), mean_of(tables, "central", "loss")
+    return abs(mean_of(tables, "central", "mean_loss") - measured) / abs(measured - own)
+
+
+def gradient_ratio(tables: Tables) -> float:
+    """Predicted mean squared gradient over the measured one."""
+    measured = mean_of(tables, "discrete", "gradient_squared")
+    return mean_of(tables, "central", "mean_gradient_squared") / measured
+
+
+def variance_ratio(tables: Tables) -> float:
+    """Predicted variance over the measured one, summed over directions, in the metric P."""
+    return mean_of(tables, "central", "trace") / mean_of(tables, "central", "variance")
+
+
+def average_ratio(tables: Tables) -> float:
+    """The flow's average of squared gradients nu over the optimiser's."""
+    return mean_of(tables, "central", "nu") / mean_of(tables, "discrete", "nu")
+
+
+def farthest_sharpness(tables: Tables) -> float:
+    """The effective sharpness farthest from 2 along the central flow, while it predicts
+    oscillations."""
+    rows = settled(tables, "central").query("trace > 0")["sharpness"]
+    return float(rows.loc[(rows - 2).abs().idxmax()]) if len(rows) else float("nan")
+
+
+def largest_rise(tables: Tables) -> float:
+    """Largest rise of the loss along the central flow in one step; below 0 when it always falls."""
+    return float(process(tables, "central")["loss"].diff().max())
+
+
+# ---------------------------------------------------------------------------------- controls
+
+REPLACED = (
+    "loss", "mean_loss", "gradient_squared", "mean_gradient_squared", "sharpness", "distance", "nu"
+)  # fmt: skip
+
+
+TINY = 1e-12
+"""Trace of a flow without oscillation in the control: above zero, so that the same steps are
+judged."""
+
+
+def stable_as_central(tables: Tables) -> dict[str, pd.DataFrame]:
+    """The control of what the central flow predicts: the stable flow is passed off as it."""
+    rows = tables["trajectory"].copy()
+    keys = ["seed", "repeat", "step"]
+    stable = rows[rows["process"] == "stable"].set_index(keys)
+    central = rows["process"] == "central"
+    at = pd.MultiIndex.from_frame(rows.loc[central, keys])
+    for column in REPLACED:
+        rows.loc[central, column] = stable[column].reindex(at).ffill().to_numpy()
+    rows.loc[central & (rows["trace"] > 0), "trace"] = TINY
+    return {**tables, "trajectory": rows}
