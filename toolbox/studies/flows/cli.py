@@ -184,3 +184,76 @@ def rmsprop(run: Run, p: Rmsprop) -> None:
     from .optimisers import rmsprop
 
     rmsprop(run, p)
+
+
+@dataclass(frozen=True)
+class Ablate(Numerics, Problem):
+    """The flags of `flows ablate`."""
+
+    opt: Annotated[
+        Literal["scalar-rmsprop", "rmsprop"],
+        typer.Option(
+            help="Optimiser. Gradient descent has no step size that adapts, so that without the "
+            "penalty nothing would keep its flow at the edge."
+        ),
+    ] = "scalar-rmsprop"
+    eta: Rate = 0.15
+    beta2: Beta2 = 0.95
+    eps: Eps = 1e-7
+    warm: Warm = 0
+    steps: Annotated[int, typer.Option(help="Steps of the optimiser."), Ge(2), Le(10**6)] = 160
+
+
+@dataclass(frozen=True)
+class Sweep(Numerics, Problem):
+    """The flags of `flows sweep`."""
+
+    opt: Annotated[
+        Literal["gd", "scalar-rmsprop", "rmsprop"], typer.Option(help="Optimiser.")
+    ] = "gd"
+    etas: Annotated[
+        tuple[float, ...], typer.Option(help="Step sizes eta to compare."), Gt(0), Le(1000)
+    ] = (0.1, 0.2, 0.3)
+    targets: Annotated[
+        tuple[float, ...],
+        typer.Option(help="Losses at which the sharpness is compared."),
+        Gt(0),
+        Le(1000),
+    ] = (0.2, 0.1)
+    beta2: Beta2 = 0.95
+    eps: Eps = 1e-7
+    warm: Warm = 0
+    steps: Annotated[
+        int,
+        typer.Option(help="Steps of the optimiser, at most; training ends at the lowest target."),
+        Ge(2),
+        Le(10**6),
+    ] = 1000
+    eig_every: Annotated[
+        int,
+        typer.Option(help="Steps between two looks at the sharpness of the optimiser."),
+        Ge(1),
+        Le(10**6),
+    ] = 5
+
+
+@command(app)
+def ablate(run: Run, p: Ablate) -> None:
+    """The central flow with and without its curvature penalty, beside the optimiser.
+
+    Example: toolbox flows ablate --opt rmsprop --eta 0.003 --warm 5 --steps 120
+    """
+    from .ablate import ablate
+
+    ablate(run, p)
+
+
+@command(app)
+def sweep(run: Run, p: Sweep) -> None:
+    """Sharpness at equal loss, and the steps to get there, against the step size.
+
+    Example: toolbox flows sweep --etas 0.15,0.3
+    """
+    from .sweep import sweep
+
+    sweep(run, p)

@@ -20,7 +20,7 @@ from .central import Setting
 from .cli import Numerics, Problem
 from .comparison import Comparison, Ended, Watch, tables
 from .landscape import Objective, Point
-from .objective import CRITERIA, flat, objective
+from .objective import flat, objective
 from .rule import Rule
 
 SEQUENCES = ("lstm", "transformer", "mamba")
@@ -60,20 +60,19 @@ def build(p: Problem, loop: Looping, repeat: int) -> tuple[Objective, Tensor]:
 
     The data are the same in every replicate where they are a fixed data set; the weights differ.
     """
-    loaded = data.load(
-        p.dataset, p.n, p.classes, loop.torch_generator(repeat, "data", device="cpu"), p.data_dir
-    )
+    rng = loop.rng(repeat, "data")
+    loaded = data.load(p.dataset, p.n, p.classes, rng, p.data_dir or None)
+    generator = loop.torch_generator(repeat, "weights", device="cpu")
     module = networks.build(
-        p.arch, loaded.shape, loaded.classes, p.width, p.depth, p.act,
-        loop.torch_generator(repeat, "weights", device="cpu"), loaded.vocabulary,
-    )  # fmt: skip
+        p.arch, loaded.shape, loaded.classes, p.width, p.depth, p.act, generator, loaded.vocabulary
+    )
     dtype = getattr(torch, p.dtype)
     module = module.to(loop.device, dtype)
-    inputs = loaded.inputs.to(loop.device)
-    if inputs.is_floating_point():
-        inputs = inputs.to(dtype)
-    targets = loaded.targets.to(loop.device)
-    return objective(module, CRITERIA[p.criterion], inputs, targets), flat(module)
+    loaded = loaded.to(loop.device, dtype)
+    return (
+        objective(module, lambda out: data.loss(p.criterion, out, loaded), loaded.inputs),
+        flat(module),
+    )
 
 
 def warmed(

@@ -124,6 +124,64 @@ def largest_rise(tables: Tables) -> float:
     return float(process(tables, "central")["loss"].diff().max())
 
 
+# --------------------------------------------------------------------------------- ablate
+
+
+def _without(tables: Tables, column: str) -> float:
+    ablated, central = (process(tables, name)[column].dropna() for name in ("ablated", "central"))
+    return float(ablated[-LAST:].mean() / central[-LAST:].mean())
+
+
+def sharpness_without(tables: Tables) -> float:
+    """Sharpness of the Hessian in the last steps, without the penalty over with it."""
+    return _without(tables, "raw_sharpness")
+
+
+def loss_without(tables: Tables) -> float:
+    """Loss in the last steps, without the penalty over with it."""
+    return _without(tables, "loss")
+
+
+def step_without(tables: Tables) -> float:
+    """Mean step size in the last steps, without the penalty over with it."""
+    return _without(tables, "step_size")
+
+
+# ---------------------------------------------------------------------------------- sweep
+
+
+def _lowest(tables: Tables) -> pd.DataFrame:
+    """Sharpness at the lowest target, step size x process."""
+    rows = tables["sweep"]
+    rows = rows[rows["target"] == rows["target"].min()]
+    return rows.pivot(index="eta", columns="process", values="sharpness")
+
+
+def targets_reached(tables: Tables) -> str:
+    """Whether the lowest loss was reached at two step sizes or more."""
+    known = len(_lowest(tables).dropna())
+    return "" if known >= 2 else "the lowest loss was reached at less than two step sizes"
+
+
+def sharpness_slope(tables: Tables) -> float:
+    """Log-log slope in the step size of the optimiser's sharpness at the lowest target."""
+    known = _lowest(tables)["midpoint"].dropna()
+    return float(np.polyfit(np.log(known.index), np.log(known), 1)[0])
+
+
+def sharpness_of_flow(tables: Tables) -> float:
+    """Mean over step sizes of the central flow's sharpness over the optimiser's."""
+    known = _lowest(tables).dropna()
+    return float((known["central"] / known["midpoint"]).mean())
+
+
+def flow_at_another_step_size(tables: Tables) -> dict[str, pd.DataFrame]:
+    """The control of `sharpness_of_flow`: every flow has twice the sharpness, as at half the step."""
+    rows = tables["sweep"]
+    flow = rows["process"] == "central"
+    return {**tables, "sweep": rows.assign(sharpness=rows["sharpness"] * (1 + flow))}
+
+
 # ---------------------------------------------------------------------------------- controls
 
 REPLACED = (
