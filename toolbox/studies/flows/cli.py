@@ -37,11 +37,11 @@ class Problem:
     """The data and the network that is trained, in full batches."""
 
     dataset: Annotated[
-        Literal["digits", "digits-rgb", "sorting", "synthetic", "cifar10"],
+        Literal["digits", "digits32", "sorting", "synthetic", "mnist5k", "cifar10"],
         typer.Option(
-            help="digits: 8 x 8 pixels, comes with the toolbox. digits-rgb: the same enlarged to "
+            help="digits: 8 x 8 pixels, comes with the toolbox. digits32: the same enlarged to "
             "3 x 32 x 32, a stand-in for CIFAR-10. sorting: sequences to sort. synthetic: a "
-            "mixture of Gaussians. cifar10: read from --data-dir."
+            "mixture of Gaussians. mnist5k: needs the extra mnist. cifar10: read from --data-dir."
         ),
     ] = "digits"
     data_dir: Annotated[
