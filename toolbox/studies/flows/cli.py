@@ -237,6 +237,45 @@ class Sweep(Numerics, Problem):
     ] = 5
 
 
+@dataclass(frozen=True)
+class Stationary(Numerics, Problem):
+    """The flags of `flows stationary`."""
+
+    n: Annotated[int, typer.Option(help="Number of training examples."), Ge(2), Le(50_000)] = 60
+    width: Annotated[
+        int, typer.Option(help="Neurons or channels of a hidden layer."), Ge(1), Le(4096)
+    ] = 8
+    depth: Annotated[int, typer.Option(help="Hidden layers or blocks."), Ge(1), Le(32)] = 2
+    eta: Rate = 0.004
+    beta2: Beta2 = 0.95
+    eps: Eps = 1e-7
+    warm: Warm = 5
+    steps: Annotated[int, typer.Option(help="Steps of the optimiser."), Ge(2), Le(10**6)] = 120
+    every: Annotated[
+        int,
+        typer.Option(help="Steps between two points whose stationary average is computed."),
+        Ge(1),
+        Le(10**6),
+    ] = 20
+    flow_steps: Annotated[
+        int,
+        typer.Option(help="The stationary flow runs beside the central flow in the last steps."),
+        Ge(0),
+        Le(10**6),
+    ] = 20
+
+
+@command(app)
+def stationary(run: Run, p: Stationary) -> None:
+    """Where RMSProp's average of squared gradients comes to rest, as a convex program.
+
+    Example: toolbox flows stationary --eta 0.002
+    """
+    from .stationary import stationary
+
+    stationary(run, p)
+
+
 @command(app)
 def ablate(run: Run, p: Ablate) -> None:
     """The central flow with and without its curvature penalty, beside the optimiser.

@@ -106,7 +106,7 @@ class Comparison:
         after = w - point.gradient / P
         columns: dict[str, Any] = {"kick": 0.0}
         if looks:
-            pairs = self._pairs("discrete", point, P)
+            pairs = self._pairs("discrete", point, P, math.inf)  # the largest alone
             columns |= self._sharpness("discrete", point, P, float(pairs.values[0]))
             if not self.kicked and float(pairs.values[0]) > 2:
                 direction = pairs.vectors[:, 0] / P.sqrt()
@@ -127,7 +127,7 @@ class Comparison:
     def _flow(self, name: str, flow: Central | Stable, place: Tensor, looks: bool) -> None:
         """Record a flow and move it. place : where the optimiser is at this time"""
         w, nu = flow.w, flow.nu
-        with _as_ended(name):
+        with ended_by(name):
             found = flow.advance() if isinstance(flow, Central) else flow.advance(looks)
         if not bool(flow.w.isfinite().all()):
             raise Ended(f"the gradient of the process {name} is not finite")
@@ -158,7 +158,7 @@ class Comparison:
         return point
 
     def _pairs(self, name: str, point: Point, P: Tensor, threshold: float | None = None) -> Pairs:
-        with _as_ended(name):
+        with ended_by(name):
             return self.trackers[name].pairs(point, P, threshold)
 
     def _sharpness(
@@ -225,7 +225,11 @@ _KEPT = (
 
 
 @contextlib.contextmanager
-def _as_ended(name: str) -> Iterator[None]:
+def ended_by(name: str) -> Iterator[None]:
+    """Say of a failure of the numerics which process it ends.
+
+    Errors: `Ended`.
+    """
     try:
         yield
     except (NotConverged, torch.linalg.LinAlgError, np.linalg.LinAlgError) as error:

@@ -15,6 +15,9 @@ Objective = Callable[[Tensor], Tensor]
 """A loss as a function of all parameters: w : (n,) -> scalar, three times differentiable."""
 
 
+COLUMNS = 128
+
+
 class Point:
     """The loss L and its derivatives at w.
 
@@ -54,6 +57,21 @@ class Point:
             table[i, i:] = _backwards(row, self._w, vectors[:, i:]).T
             table[i + 1 :, i] = table[i, i + 1 :]
         return table, torch.stack([row.detach() for row in rows], dim=1)
+
+
+    def hessian(self) -> Tensor:
+        """H, (n, n), a block of columns at a time."""
+        blocks = torch.eye(len(self._w)).to(self._w).split(COLUMNS, dim=1)
+        return torch.cat([self.hessian_times(block) for block in blocks], dim=1)
+
+    def curvature_gradient(self, vectors: Tensor) -> Tensor:
+        """The gradient of sum_k u_k^T H(w) u_k at fixed u_k, (n,). vectors : U, (n, k)"""
+        rows = [
+            torch.autograd.grad(self._graph, self._w, vectors[:, i], create_graph=True)[0]
+            for i in range(vectors.shape[1])
+        ]
+        total = sum((row @ vectors[:, i] for i, row in enumerate(rows)), self._w.new_zeros(()))
+        return _backwards(total.reshape(1), self._w, total.new_ones(1, 1))[:, 0]
 
 
 def _backwards(outputs: Tensor, w: Tensor, vectors: Tensor) -> Tensor:

@@ -182,11 +182,70 @@ def flow_at_another_step_size(tables: Tables) -> dict[str, pd.DataFrame]:
     return {**tables, "sweep": rows.assign(sharpness=rows["sharpness"] * (1 + flow))}
 
 
+# ------------------------------------------------------------------------------ stationary
+
+
+def last_cosine(tables: Tables) -> float:
+    """Cosine of the average and the stationary one at the last step."""
+    return float(tables["average"].sort_values("step")["cosine"].iloc[-1])
+
+
+def gain_over_gd(tables: Tables) -> float:
+    """Log of the speed of the stationary preconditioner over that of gradient descent, last step."""
+    rows = tables["preconditioners"]
+    last = rows[rows["step"] == rows["step"].max()].set_index("preconditioner")["speed"]
+    return float(np.log(last["stationary"] / last["gd"]))
+
+
+def fall_of_stationary(tables: Tables) -> float:
+    """Fall of the loss along the stationary flow over that along the central flow."""
+    rows = tables["flow"].pivot(index="step", columns="process", values="loss").sort_index()
+    fall = rows.iloc[0] - rows.iloc[-1]
+    return float(fall["stationary"] / fall["central"])
+
+
+def stationary_stands_still(tables: Tables) -> dict[str, pd.DataFrame]:
+    """The control of `fall_of_stationary`: a stationary flow that does not move."""
+    rows = tables["flow"]
+    first = rows.groupby(["seed", "repeat", "process"])["loss"].transform("first")
+    moved = rows["process"] == "central"
+    return {**tables, "flow": rows.assign(loss=rows["loss"].where(moved, first))}
+
+
 # ---------------------------------------------------------------------------------- controls
 
 REPLACED = (
     "loss", "mean_loss", "gradient_squared", "mean_gradient_squared", "sharpness", "distance", "nu"
 )  # fmt: skip
+
+
+def flow_as_optimiser(tables: Tables) -> dict[str, pd.DataFrame]:
+    """The control of what the optimiser does: it has the loss and gradient of the central flow."""
+    return _taken(tables, "discrete", "central", ("loss", "gradient_squared"))
+
+
+def penalty_exchanged(tables: Tables) -> dict[str, pd.DataFrame]:
+    """The control of the ablation: each flow has the numbers of the other."""
+    columns = ("loss", "raw_sharpness", "step_size")
+    other = _taken(tables, "central", "ablated", columns)["trajectory"]
+    rows = _taken(tables, "ablated", "central", columns)["trajectory"]
+    central = rows["process"] == "central"
+    rows.loc[central, list(columns)] = other.loc[central, list(columns)]
+    return {**tables, "trajectory": rows}
+
+
+def _taken(
+    tables: Tables, name: str, other: str, columns: tuple[str, ...]
+) -> dict[str, pd.DataFrame]:
+    """Columns of one process replaced by those of another at the same step."""
+    rows = tables["trajectory"].copy()
+    keys = ["seed", "repeat", "step"]
+    source = rows[rows["process"] == other].set_index(keys)
+    target = rows["process"] == name
+    at = pd.MultiIndex.from_frame(rows.loc[target, keys])
+    for column in columns:
+        rows.loc[target, column] = source[column].reindex(at).ffill().to_numpy()
+    return {**tables, "trajectory": rows}
 
 
 TINY = 1e-12
@@ -196,12 +255,6 @@ judged."""
 
 def stable_as_central(tables: Tables) -> dict[str, pd.DataFrame]:
     """The control of what the central flow predicts: the stable flow is passed off as it."""
-    rows = tables["trajectory"].copy()
-    keys = ["seed", "repeat", "step"]
-    stable = rows[rows["process"] == "stable"].set_index(keys)
-    central = rows["process"] == "central"
-    at = pd.MultiIndex.from_frame(rows.loc[central, keys])
-    for column in REPLACED:
-        rows.loc[central, column] = stable[column].reindex(at).ffill().to_numpy()
-    rows.loc[central & (rows["trace"] > 0), "trace"] = TINY
+    rows = _taken(tables, "central", "stable", REPLACED)["trajectory"]
+    rows.loc[(rows["process"] == "central") & (rows["trace"] > 0), "trace"] = TINY
     return {**tables, "trajectory": rows}
