@@ -205,3 +205,39 @@ def stable_as_central(tables: Tables) -> dict[str, pd.DataFrame]:
         rows.loc[central, column] = stable[column].reindex(at).ffill().to_numpy()
     rows.loc[central & (rows["trace"] > 0), "trace"] = TINY
     return {**tables, "trajectory": rows}
+
+
+# ------------------------------------------------------------------------------------- toy
+
+
+def _floor(tables: Tables, name: str) -> pd.DataFrame:
+    """Where a process is along the valleys: y and z of each direction by step."""
+    rows = tables["path"]
+    rows = rows[rows["process"] == name]
+    y, z = (rows["total"] + rows["across"]) / 2, (rows["total"] - rows["across"]) / 2
+    return rows.assign(y=y, z=z).pivot(index="step", columns="direction", values=["y", "z"])
+
+
+def valley_ratio(tables: Tables) -> float:
+    """Distance from the optimiser along the valleys in the last steps, central over stable flow."""
+    there = _floor(tables, "discrete")
+    central, stable = (
+        np.sqrt(((_floor(tables, name) - there) ** 2).sum(axis=1))[-LAST:]
+        for name in ("central", "stable")
+    )
+    return float(central.mean() / stable.mean())
+
+
+def formula_error(tables: Tables) -> float:
+    """Largest distance of the central flow from its closed form, along the valleys."""
+    apart = _floor(tables, "central") - _floor(tables, "formula")
+    return float(np.sqrt((apart**2).sum(axis=1)).max())
+
+
+def cycle_error(tables: Tables) -> float:
+    """Relative error of the size of the cycle in which the optimiser ends, x^2 of all directions."""
+    rows = tables["path"]
+    last = rows["step"] > rows["step"].max() - LAST
+    measured = (rows[last & (rows["process"] == "discrete")]["x"] ** 2).sum() / LAST
+    ends = rows[(rows["step"] == rows["step"].max()) & (rows["process"] == "formula")]
+    return float(abs(measured / ends["variance"].sum() - 1))
