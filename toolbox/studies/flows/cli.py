@@ -278,7 +278,7 @@ class Toy(Numerics):
             help="Share of the way to the end of the valley that the gradient flow covers in a step."
         ),
         Gt(0),
-        Le(0.5),
+        Le(0.25),
     ] = 0.1
     gaps: Annotated[
         tuple[float, ...],
@@ -290,12 +290,22 @@ class Toy(Numerics):
         Lt(1),
     ] = (0.2,)
     beta2: Beta2 = 0.9
+    kick: Annotated[
+        float,
+        typer.Option(
+            help="The optimiser starts on the floor of the valleys, where it would never oscillate. "
+            "It is moved across each valley once, when that becomes too steep, to a random side by "
+            "half of this length to all of it."
+        ),
+        Ge(0),
+        Le(1),
+    ] = 0.01
     nsub: Annotated[
         int,
         typer.Option(help="Substeps of the central flow in the time of one step."),
         Ge(1),
         Le(1000),
-    ] = 4
+    ] = 8
 
 
 @command(app)

@@ -229,15 +229,31 @@ def valley_ratio(tables: Tables) -> float:
 
 
 def formula_error(tables: Tables) -> float:
-    """Largest distance of the central flow from its closed form, along the valleys."""
-    apart = _floor(tables, "central") - _floor(tables, "formula")
-    return float(np.sqrt((apart**2).sum(axis=1)).max())
+    """Largest distance of the central flow from its closed form, over the stable flow's."""
+    formula = _floor(tables, "formula")
+    central, stable = (
+        np.sqrt(((_floor(tables, name) - formula) ** 2).sum(axis=1)).max()
+        for name in ("central", "stable")
+    )
+    return float(central / stable)
+
+
+def _oscillation(tables: Tables) -> pd.Series:
+    """x^2 of the optimiser, all directions together, by step."""
+    rows = tables["path"]
+    rows = rows[rows["process"] == "discrete"]
+    return (rows["x"] ** 2).groupby(rows["step"]).sum()
+
+
+def in_cycle(tables: Tables) -> str:
+    """Whether the oscillation has settled."""
+    size = _oscillation(tables)
+    before, last = size[-2 * LAST : -LAST].mean(), size[-LAST:].mean()
+    return "" if abs(last - before) <= 0.02 * before else "the oscillation still grows or shrinks"
 
 
 def cycle_error(tables: Tables) -> float:
     """Relative error of the size of the cycle in which the optimiser ends, x^2 of all directions."""
     rows = tables["path"]
-    last = rows["step"] > rows["step"].max() - LAST
-    measured = (rows[last & (rows["process"] == "discrete")]["x"] ** 2).sum() / LAST
     ends = rows[(rows["step"] == rows["step"].max()) & (rows["process"] == "formula")]
-    return float(abs(measured / ends["variance"].sum() - 1))
+    return float(abs(_oscillation(tables)[-LAST:].mean() / ends["variance"].sum() - 1))

@@ -131,13 +131,21 @@ def toy(run: Run, p: Toy) -> None:
     rule = Rule("gd", p.eta) if gd else Rule("scalar-rmsprop", valley.scalar_eta, p.beta2)
     with one_thread():  # matrices this small are slower on two
         for repeat in run.replicates():
-            across = run.rng(repeat, "start").standard_normal(len(p.gaps))
+            rng = run.rng(repeat, "start")
+            across = rng.standard_normal(len(p.gaps))
+            kick = p.kick * rng.uniform(0.5, 1, len(p.gaps)) * rng.choice([-1, 1], len(p.gaps))
             w, nu = common.warmed(valley, rule, valley.start(across), 0)
             generator = run.torch_generator(repeat, "directions", device="cpu")
-            watch = Watch(PROCESSES, kick=p.kick)
-            sides = Comparison(valley, rule, w, nu, common.setting_of(p), watch, generator)
+            sides = Comparison(
+                valley, rule, w, nu, common.setting_of(p), Watch(PROCESSES), generator
+            )
             path: list[dict[str, Any]] = run.kept([])
-            for _ in run.steps(p.steps, sides, generator, path):
+            kicked = np.zeros(len(kick), dtype=bool)
+            for _ in run.steps(p.steps, sides, generator, path, kicked):
+                total = sides.w.view(3, -1)[1:].sum(0)
+                over = (total.exp() / rule.P(sides.nu) > 2).numpy() & ~kicked
+                sides.w[: len(kick)] += torch.from_numpy(kick * over)
+                kicked |= over
                 path += _places(sides.time, "discrete", sides.w.numpy())
                 for name, flow in sides.flows.items():
                     path += _places(sides.time, name, flow.w.numpy())
