@@ -296,3 +296,63 @@ def sweep(run: Run, p: Sweep) -> None:
     from .sweep import sweep
 
     sweep(run, p)
+
+
+@dataclass(frozen=True)
+class Toy(Numerics):
+    """The flags of `flows toy`."""
+
+    opt: Annotated[
+        Literal["gd", "scalar-rmsprop"],
+        typer.Option(
+            help="Optimiser. scalar-rmsprop gets the step size with which it ends where gd does."
+        ),
+    ] = "gd"
+    eta: Annotated[
+        float, typer.Option(help="Step size eta of gradient descent."), Gt(0), Le(1000)
+    ] = 0.05
+    rate: Annotated[
+        float,
+        typer.Option(
+            help="Share of the way to the end of the valley that the gradient flow covers in a step."
+        ),
+        Gt(0),
+        Le(0.25),
+    ] = 0.1
+    gaps: Annotated[
+        tuple[float, ...],
+        typer.Option(
+            help="How far beyond the edge of stability each valley ends: the logarithm of its "
+            "sharpness there over 2/eta. A number for each oscillating direction; below 1/3."
+        ),
+        Gt(0),
+        Lt(1),
+    ] = (0.2,)
+    beta2: Beta2 = 0.9
+    kick: Annotated[
+        float,
+        typer.Option(
+            help="The optimiser starts on the floor of the valleys, where it would never oscillate. "
+            "It is moved across each valley once, when that becomes too steep, to a random side by "
+            "half of this length to all of it."
+        ),
+        Ge(0),
+        Le(1),
+    ] = 0.01
+    nsub: Annotated[
+        int,
+        typer.Option(help="Substeps of the central flow in the time of one step."),
+        Ge(1),
+        Le(1000),
+    ] = 8
+
+
+@command(app)
+def toy(run: Run, p: Toy) -> None:
+    """A loss of three parameters at the edge of stability, with everything known in closed form.
+
+    Example: toolbox flows toy --gaps 0.2,0.1
+    """
+    from .toy import toy
+
+    toy(run, p)

@@ -258,3 +258,55 @@ def stable_as_central(tables: Tables) -> dict[str, pd.DataFrame]:
     rows = _taken(tables, "central", "stable", REPLACED)["trajectory"]
     rows.loc[(rows["process"] == "central") & (rows["trace"] > 0), "trace"] = TINY
     return {**tables, "trajectory": rows}
+
+
+# ------------------------------------------------------------------------------------- toy
+
+
+def _floor(tables: Tables, name: str) -> pd.DataFrame:
+    """Where a process is along the valleys: y and z of each direction by step."""
+    rows = tables["path"]
+    rows = rows[rows["process"] == name]
+    y, z = (rows["total"] + rows["across"]) / 2, (rows["total"] - rows["across"]) / 2
+    return rows.assign(y=y, z=z).pivot(index="step", columns="direction", values=["y", "z"])
+
+
+def valley_ratio(tables: Tables) -> float:
+    """Distance from the optimiser along the valleys in the last steps, central over stable flow."""
+    there = _floor(tables, "discrete")
+    central, stable = (
+        np.sqrt(((_floor(tables, name) - there) ** 2).sum(axis=1))[-LAST:]
+        for name in ("central", "stable")
+    )
+    return float(central.mean() / stable.mean())
+
+
+def formula_error(tables: Tables) -> float:
+    """Largest distance of the central flow from its closed form, over the stable flow's."""
+    formula = _floor(tables, "formula")
+    central, stable = (
+        np.sqrt(((_floor(tables, name) - formula) ** 2).sum(axis=1)).max()
+        for name in ("central", "stable")
+    )
+    return float(central / stable)
+
+
+def _oscillation(tables: Tables) -> pd.Series:
+    """x^2 of the optimiser, all directions together, by step."""
+    rows = tables["path"]
+    rows = rows[rows["process"] == "discrete"]
+    return (rows["x"] ** 2).groupby(rows["step"]).sum()
+
+
+def in_cycle(tables: Tables) -> str:
+    """Whether the oscillation has settled."""
+    size = _oscillation(tables)
+    before, last = size[-2 * LAST : -LAST].mean(), size[-LAST:].mean()
+    return "" if abs(last - before) <= 0.02 * before else "the oscillation still grows or shrinks"
+
+
+def cycle_error(tables: Tables) -> float:
+    """Relative error of the size of the cycle in which the optimiser ends, x^2 of all directions."""
+    rows = tables["path"]
+    ends = rows[(rows["step"] == rows["step"].max()) & (rows["process"] == "formula")]
+    return float(abs(_oscillation(tables)[-LAST:].mean() / ends["variance"].sum() - 1))
