@@ -27,7 +27,9 @@ class Gated(torch.nn.Module):
         self.skip, self.out = torch.nn.Linear(6, 2), torch.nn.Linear(5, 2)
 
     def forward(self, x):
-        return self.skip(x) + self.out(self.norm(torch.tanh(self.first(x)) * self.gate(x).sigmoid()))
+        return self.skip(x) + self.out(
+            self.norm(torch.tanh(self.first(x)) * self.gate(x).sigmoid())
+        )
 
 
 def problem(norm=None):
@@ -54,7 +56,9 @@ def test_the_flow_follows_it():
 
 def test_a_divergence_keeps_the_steps_before_it():
     module, loss, x, y = problem()
-    rows = central_flow(module, loss, x, y, eta=20.0, steps=400, processes=["discrete"])["trajectory"]
+    rows = central_flow(module, loss, x, y, eta=20.0, steps=400, processes=["discrete"])[
+        "trajectory"
+    ]
     assert "discrete" in rows.attrs["ended"]
     assert 0 < len(rows) < 400
 

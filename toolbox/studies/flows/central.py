@@ -204,12 +204,8 @@ class Central:
             change = change + 2 * Q @ nu_rate
             B = B + 2 * Q @ nu_turn.T
         A = torch.diag(2 - pairs.values[:k]) + dt * torch.einsum("m,mij->ij", change, E)
-        solved = complementarity.solve(
-            A.double().cpu().numpy(), (dt * B).double().cpu().numpy()
-        )
-        x = torch.as_tensor(
-            np.einsum("mij,ij->m", complementarity.basis(k), solved.X)
-        ).to(g)
+        solved = complementarity.solve(A.double().cpu().numpy(), (dt * B).double().cpu().numpy())
+        x = torch.as_tensor(np.einsum("mij,ij->m", complementarity.basis(k), solved.X)).to(g)
         w_rate = w_rate + x @ w_turn
         if nu_turn is not None:
             nu_rate = nu_rate + x @ nu_turn

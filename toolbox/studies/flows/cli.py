@@ -53,7 +53,9 @@ class Problem:
     ] = 10
     arch: Annotated[
         Literal["mlp", "cnn", "resnet", "vit", "lstm", "transformer", "mamba"],
-        typer.Option(help="Network. lstm, transformer and mamba read sequences: --dataset sorting."),
+        typer.Option(
+            help="Network. lstm, transformer and mamba read sequences: --dataset sorting."
+        ),
     ] = "mlp"
     width: Annotated[
         int, typer.Option(help="Neurons or channels of a hidden layer."), Ge(1), Le(4096)
@@ -208,9 +210,9 @@ class Ablate(Numerics, Problem):
 class Sweep(Numerics, Problem):
     """The flags of `flows sweep`."""
 
-    opt: Annotated[
-        Literal["gd", "scalar-rmsprop", "rmsprop"], typer.Option(help="Optimiser.")
-    ] = "gd"
+    opt: Annotated[Literal["gd", "scalar-rmsprop", "rmsprop"], typer.Option(help="Optimiser.")] = (
+        "gd"
+    )
     etas: Annotated[
         tuple[float, ...], typer.Option(help="Step sizes eta to compare."), Gt(0), Le(1000)
     ] = (0.1, 0.2, 0.3)

@@ -33,7 +33,10 @@ def check(p: Problem) -> None:
     if (p.arch in SEQUENCES) != (p.dataset == "sorting"):
         fit = "sorting" if p.arch in SEQUENCES else "digits"
         raise ParameterError(
-            "dataset", p.dataset, f"does not fit {{arch}} {p.arch}", f"use {fit}, or another network"
+            "dataset",
+            p.dataset,
+            f"does not fit {{arch}} {p.arch}",
+            f"use {fit}, or another network",
         )
     if (p.dataset == "cifar10") != bool(p.data_dir):
         reason = "is needed for" if not p.data_dir else "is only for"
@@ -75,9 +78,7 @@ def build(p: Problem, loop: Looping, repeat: int) -> tuple[Objective, Tensor]:
     )
 
 
-def warmed(
-    loss: Objective, rule: Rule, w: Tensor, warm: int
-) -> tuple[Tensor, Tensor]:
+def warmed(loss: Objective, rule: Rule, w: Tensor, warm: int) -> tuple[Tensor, Tensor]:
     """w and nu after `warm` steps of the optimiser; nu has seen the gradient at w."""
     gradient = Point(loss, w).gradient
     nu = rule.start(gradient)
@@ -110,9 +111,7 @@ def watch(worker: Worker, job: Job) -> dict[str, Any]:
     loss, w = build(job.problem, worker, job.repeat)
     w, nu = warmed(loss, job.rule, w, job.warm)
     generator = worker.torch_generator(job.repeat, "directions", device="cpu")
-    looked = Watch(
-        job.processes, job.eig_every, job.kick, job.raw, chosen(nu, job.coordinates)
-    )
+    looked = Watch(job.processes, job.eig_every, job.kick, job.raw, chosen(nu, job.coordinates))
     sides = Comparison(loss, job.rule, w, nu, job.setting, looked, generator)
     ended = ""
     for _ in worker.steps(job.steps, sides, generator):

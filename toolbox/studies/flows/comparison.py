@@ -161,9 +161,7 @@ class Comparison:
         with ended_by(name):
             return self.trackers[name].pairs(point, P, threshold)
 
-    def _sharpness(
-        self, name: str, point: Point | None, P: Tensor, top: float
-    ) -> dict[str, float]:
+    def _sharpness(self, name: str, point: Point | None, P: Tensor, top: float) -> dict[str, float]:
         """Columns. top : largest eigenvalue of P^-1 H"""
         columns = {"sharpness": top}
         if len(P) == 1:

@@ -58,7 +58,6 @@ class Point:
             table[i + 1 :, i] = table[i, i + 1 :]
         return table, torch.stack([row.detach() for row in rows], dim=1)
 
-
     def hessian(self) -> Tensor:
         """H, (n, n), a block of columns at a time."""
         blocks = torch.eye(len(self._w)).to(self._w).split(COLUMNS, dim=1)

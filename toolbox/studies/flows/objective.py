@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .landscape import Objective
 
+
 def flat(module: torch.nn.Module) -> Tensor:
     """All parameters that are trained, one after another, (n,)."""
     return torch.cat([p.detach().reshape(-1) for p in module.parameters() if p.requires_grad])

@@ -42,4 +42,3 @@ def _compare(
         for repeat in range(run.repeats)
     ]  # fmt: skip
     common.compare(run, jobs)
-

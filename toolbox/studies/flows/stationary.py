@@ -116,8 +116,12 @@ def _flows(
 ) -> None:
     """Both flows at one step, and the stationary one moved."""
     away = float((central.w - flow.w).norm())
-    rows.append({"process": "central", "step": step, "loss": float(loss(central.w)), "distance": 0.0})
-    rows.append({"process": "stationary", "step": step, "loss": float(loss(flow.w)), "distance": away})
+    rows.append(
+        {"process": "central", "step": step, "loss": float(loss(central.w)), "distance": 0.0}
+    )
+    rows.append(
+        {"process": "stationary", "step": step, "loss": float(loss(flow.w)), "distance": away}
+    )
     flow.advance()
 
 
