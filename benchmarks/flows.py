@@ -10,9 +10,9 @@ eta = 0.3, at a time when some directions are at the edge of stability.
              the complementarity problem
     plain    what the formulas say: Hessian times vector by forward over reverse mode
              (torch.func.jvp of grad, vmap over the vectors), third derivatives by another jvp,
-             scipy's LOBPCG from the vectors of the step before, at the same tolerance, and the
-             quadratic program over positive semidefinite matrices by cvxpy and Clarabel
-             (pip install 'toolbox[pep]')
+             scipy's LOBPCG from the vectors of the step before, and the quadratic
+             program over positive semidefinite matrices by cvxpy and Clarabel (pip install
+             'toolbox[pep]')
 
 Both follow the flow from the same point; how far apart they end is printed. All times are of the
 processor, as medians of alternating turns.
@@ -165,8 +165,8 @@ class Plain:
     dw/dt = -eta [g + T:X/2]; X >= 0 solves min <X, B X>/2 + <A, X>.
     """
 
-    def __init__(self, loss: Objective, w: Tensor, setting: Setting) -> None:
-        self.loss, self.w, self.setting = loss, w.clone(), setting
+    def __init__(self, loss: Objective, w: Tensor, setting: Setting, tolerance: float) -> None:
+        self.loss, self.w, self.setting, self._tolerance = loss, w.clone(), setting, tolerance
         rng = np.random.default_rng(0)
         self.vectors = rng.standard_normal((len(w), 1))
         self._rng = rng
@@ -186,7 +186,7 @@ class Plain:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 values, self.vectors = lobpcg(
-                    operator, self.vectors, tol=2 * self.setting.tolerance, maxiter=200
+                    operator, self.vectors, tol=2 * self._tolerance, maxiter=200
                 )
             order = np.argsort(-values)
             values, self.vectors = values[order], self.vectors[:, order]
@@ -233,18 +233,22 @@ def quadratic_program(A: np.ndarray, T: Tensor, rate: Tensor, dt: float) -> np.n
 
 
 def steps(loss: Objective, flow: Central) -> None:
-    """Both ways from one point, step by step in turns."""
-    plain = Plain(loss, flow.w, SETTING)
+    """All ways from one point, step by step in turns."""
+    plain = Plain(loss, flow.w, SETTING, SETTING.tolerance)
+    exact = Plain(loss, flow.w, SETTING, 1e-10)  # the tolerance of the paper's code
     start = flow.w
-    times: dict[str, list[float]] = {"ours": [], "plain": []}
+    ways = {"ours": flow, "plain": plain, "exact": exact}
+    times: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(11):
-        for name, way in (("ours", flow), ("plain", plain)):
+        for name, way in ways.items():
             began = time.process_time()
             way.advance()
             if turn:  # the first has no vectors to start from
                 times[name].append(time.process_time() - began)
-    show("a step of the central flow", {name: statistics.median(t) for name, t in times.items()})
-    apart, gone = float((flow.w - plain.w).norm()), float((flow.w - start).norm())
+    seconds = {name: statistics.median(t) for name, t in times.items()}
+    show("a step of the central flow", seconds)
+    show("the same, eigenvectors of plain to 1e-10", seconds | {"plain": seconds["exact"]})
+    apart, gone = float((flow.w - exact.w).norm()), float((flow.w - start).norm())
     print(f"after 11 steps they are {apart:.1e} apart, {apart / gone:.1e} of their way")
 
 
