@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -202,7 +204,7 @@ def test_at_the_edge_the_sharpness_stays_at_2_and_the_loss_falls():
     assert len(busy) > 10
     assert all(abs(each.top - 2) < 0.01 for each in busy[5:])
     losses = [each.loss for each in seen]
-    assert max(b - a for a, b in zip(losses, losses[1:], strict=False)) < 0
+    assert max(b - a for a, b in itertools.pairwise(losses)) < 0
     assert all(each.gap < 1e-9 and each.least > -1e-9 for each in seen)
     assert all(each.mean_loss > each.loss for each in busy)
 

@@ -18,7 +18,15 @@ from .landscape import Objective, Point
 from .objective import flat, objective
 from .rule import Name, Rule
 
-KINKED = (torch.nn.ReLU, torch.nn.ReLU6, torch.nn.LeakyReLU, torch.nn.MaxPool1d, torch.nn.MaxPool2d)
+KINKED = (
+    torch.nn.ReLU,
+    torch.nn.ReLU6,
+    torch.nn.LeakyReLU,
+    torch.nn.MaxPool1d,
+    torch.nn.MaxPool2d,
+)
+FUSED = (torch.nn.LayerNorm, torch.nn.GroupNorm, torch.nn.MultiheadAttention)
+"""Their fused kernels have wrong third derivatives, or none."""
 
 
 def central_flow(
@@ -47,8 +55,8 @@ def central_flow(
 
     Cohen, Damian, Talwalkar, Kolter, Lee, arXiv:2410.24206.
 
-    module : any network of smooth parts; it is not changed. In float64 the numbers are exact; put it
-             into `eval()` where dropout or batch statistics would be random
+    module : any network of smooth parts; it is not changed. In float64 the numbers are exact; put
+             it into `eval()` where dropout or batch statistics would be random
     loss : (module(inputs), targets) -> scalar, the mean over the examples
     inputs, targets : all the data; they are one full batch
     eta, steps : step size and steps of the optimiser; a unit of the flows' time is a step
@@ -64,9 +72,9 @@ def central_flow(
     coordinates : how many parameters have their own rows (rmsprop)
     progress : wraps the range of steps, `tqdm.tqdm` for example
 
-    Returns tables by name, with the columns of `toolbox flows gd`: `trajectory` (one row per process
-    and step), `spectrum` (eigenvalues and variances by direction), `coordinates` where asked for. In
-    `trajectory.attrs["ended"]` stands why the processes ended before `steps`, or "".
+    Returns tables by name, with the columns of `toolbox flows gd`: `trajectory` (one row per
+    process and step), `spectrum` (eigenvalues and variances by direction), `coordinates` where
+    asked for. In `trajectory.attrs["ended"]` stands why the processes ended before `steps`, or "".
 
     Errors: `ParameterError` for a network whose third derivatives are zero or wrong (ReLU, maximum
     pooling, a fused LayerNorm).
@@ -74,6 +82,12 @@ def central_flow(
     Source: Section 2 of docs/flows.md; the algorithm is that of the paper's public code.
     """
     for name, part in module.named_modules():
+        if isinstance(part, FUSED):
+            raise ParameterError(
+                "module", f"{name} ({type(part).__name__})",
+                "has a fused kernel without right third derivatives",
+                "write it in plain tensor operations, as toolbox.studies.flows.layers does",
+            )  # fmt: skip
         if isinstance(part, KINKED):
             raise ParameterError(
                 "module", f"{name} ({type(part).__name__})",
@@ -125,6 +139,7 @@ def check_third(of: Objective, w: Tensor, generator: torch.Generator) -> None:
     scale = max(abs(difference), abs(ends[0]) * (0.1 if single else 1e-3))
     if abs(exact - difference) > (0.2 if single else 1e-2) * scale:
         raise ParameterError(
-            "module", f"third derivative {exact:.3g}", f"differs from its difference {difference:.3g}",
+            "module", f"third derivative {exact:.3g}",
+            f"differs from its difference {difference:.3g}",
             "replace fused layers (LayerNorm, attention) by plain tensor operations",
         )  # fmt: skip

@@ -7,8 +7,8 @@ covariance Sigma = U X U^T on the directions U whose effective curvature is 2,
     dnu/dt = c [g^2 + (what the oscillations add to g^2) - nu],   c = (1 - beta2)/beta2,
 
 where X >= 0 is such that no eigenvalue of P^-1 H passes 2 and Sigma rests on those at 2: a
-semidefinite complementarity problem at every substep. With X = 0 it is the stable flow; for gradient
-descent that is the gradient flow. A unit of time is one step of the optimiser.
+semidefinite complementarity problem at every substep. With X = 0 it is the stable flow; for
+gradient descent that is the gradient flow. A unit of time is one step of the optimiser.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Tracker:
         return drawn.to(self._like)
 
     def pairs(self, point: Point, P: Tensor, threshold: float | None = None) -> eigen.Pairs:
-        """The eigenpairs of P^-1/2 H P^-1/2 above a threshold (the setting's `track`), and one more.
+        """The eigenpairs of P^-1/2 H P^-1/2 above a threshold (the setting's `track`), and one.
 
         P : (1,) or (n,)
         """
@@ -134,7 +134,7 @@ class Oscillation:
         return self.gradient**2 + (self.HU @ self.X * self.HU).sum(1)
 
     def directions(self) -> tuple[Tensor, Tensor]:
-        """Variances and generalised eigenvectors of Sigma: (k,) falling, and (n, k), V^T P V = I."""
+        """Variances and generalised eigenvectors of Sigma: (k,) falling; (n, k), V^T P V = I."""
         values, rotation = torch.linalg.eigh(self.X)
         return values.flip(0), self.U @ rotation.flip(1)
 

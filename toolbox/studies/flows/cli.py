@@ -108,8 +108,8 @@ class Numerics:
     kick: Annotated[
         float,
         typer.Option(
-            help="The optimiser is moved once by this length along the sharpest direction, when its "
-            "effective sharpness first passes 2: in a small network the oscillation would "
+            help="The optimiser is moved once by this length along the sharpest direction, when "
+            "its effective sharpness first passes 2: in a small network the oscillation would "
             "otherwise have to grow from rounding, for some hundred steps. 0: no kick."
         ),
         Ge(0),
@@ -316,7 +316,7 @@ class Toy(Numerics):
     rate: Annotated[
         float,
         typer.Option(
-            help="Share of the way to the end of the valley that the gradient flow covers in a step."
+            help="Share of the way to the end of the valley that the gradient flow covers per step."
         ),
         Gt(0),
         Le(0.25),
@@ -334,8 +334,8 @@ class Toy(Numerics):
     kick: Annotated[
         float,
         typer.Option(
-            help="The optimiser starts on the floor of the valleys, where it would never oscillate. "
-            "It is moved across each valley once, when that becomes too steep, to a random side by "
+            help="The optimiser starts on the floor of the valleys, where it would never oscillate."
+            " It is moved across each valley once, when that becomes too steep, to a random side by "
             "half of this length to all of it."
         ),
         Ge(0),

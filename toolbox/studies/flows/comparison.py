@@ -17,8 +17,10 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from .central import Central, Oscillation, Setting, Stable, Tracker
+from .complementarity import Unsolvable
 from .eigen import NotConverged, Pairs
 from .landscape import Objective, Point
 from .rule import Rule
@@ -230,7 +232,7 @@ def ended_by(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except (NotConverged, torch.linalg.LinAlgError, np.linalg.LinAlgError) as error:
+    except (NotConverged, Unsolvable, LinAlgError, np.linalg.LinAlgError) as error:
         raise Ended(f"process {name}: {error}") from None
 
 
@@ -245,8 +247,8 @@ def smooth(values: pd.Series) -> pd.Series:
 def tables(sides: Comparison) -> dict[str, pd.DataFrame]:
     """The rows so far as tables.
 
-    `trajectory` : `mean_loss` and `mean_gradient_squared` are predicted for a flow; for the optimiser
-    they are its own, averaged in time by `smooth`.
+    `trajectory` : `mean_loss` and `mean_gradient_squared` are predicted for a flow; for the
+    optimiser they are its own, averaged in time by `smooth`.
     `spectrum` : `smoothed_variance` is the measured variance of a direction, averaged in time.
     """
     trajectory = pd.DataFrame(sides.trajectory)

@@ -19,6 +19,10 @@ ROUNDS = 5000
 ACCURACY = 1e-11
 
 
+class Unsolvable(Exception):
+    """The problem has no solution; the message says why."""
+
+
 @functools.cache
 def basis(k: int) -> Floats:
     """An orthonormal basis of the symmetric k x k matrices, (m, k, k)."""
@@ -60,12 +64,20 @@ def solve(A: Floats, B: Floats) -> Solution:
 
     One direction: X = max(0, -A/B). If A + B[X] = 0 has a solution X >= 0, that is it; else the
     alternating direction method of multipliers.
+
+    Errors: `Unsolvable` where B is zero and A is not >= 0, as for a quadratic loss.
     """
     k = len(A)
     E = basis(k)
     B = (B + B.T) / 2
+    if not np.isfinite(A).all() or not np.isfinite(B).all():
+        raise Unsolvable("the complementarity problem has a number that is not finite")
     if _least(A) >= 0:
         return Solution(np.zeros((k, k)), A)
+    if np.trace(B) <= 1e-14 * np.abs(A).max():
+        raise Unsolvable(
+            "nothing bends the loss: no oscillation can hold the sharpness at the edge"
+        )
     if k == 1:
         X = -A / B
         return Solution(X, np.zeros_like(A))
@@ -105,11 +117,13 @@ def _alternate(E: Floats, a: Floats, B: Floats) -> Solution:
 
 
 def _matrix(E: Floats, x: Floats) -> Floats:
-    return np.einsum("m,mij->ij", x, E)
+    found: Floats = np.einsum("m,mij->ij", x, E)
+    return found
 
 
 def _vector(E: Floats, X: Floats) -> Floats:
-    return np.einsum("mij,ij->m", E, X)
+    found: Floats = np.einsum("mij,ij->m", E, X)
+    return found
 
 
 def _least(matrix: Floats) -> float:

@@ -7,8 +7,8 @@ and P-hat, the same without the second term. The dual, with Sigma >= 0, is
     max  2 sum_i (|g_i|/eta) sqrt(1 - 2 Sigma_ii) + <H, Sigma>   s.t.  2 Sigma_ii <= 1,
 
 for P-hat a semidefinite program of the form of MAX-CUT. With Sigma = R R^T each row of R has a
-closed best value given the others, up to one angle: sweeps over the rows (the mixing method of Wang,
-Chang and Kolter, arXiv:1706.00476) end at the optimum, and the primal bounds the error.
+closed best value given the others, up to one angle: sweeps over the rows (the mixing method of
+Wang, Chang and Kolter, arXiv:1706.00476) end at the optimum, and the primal bounds the error.
 """
 
 from __future__ import annotations

@@ -60,8 +60,10 @@ class Point:
 
     def hessian(self) -> Tensor:
         """H, (n, n), a block of columns at a time."""
-        blocks = torch.eye(len(self._w)).to(self._w).split(COLUMNS, dim=1)
-        return torch.cat([self.hessian_times(block) for block in blocks], dim=1)
+        blocks = torch.eye(len(self._w)).to(self._w)
+        return torch.cat(
+            [self.hessian_times(block) for block in torch.split(blocks, COLUMNS, 1)], dim=1
+        )
 
     def curvature_gradient(self, vectors: Tensor) -> Tensor:
         """The gradient of sum_k u_k^T H(w) u_k at fixed u_k, (n,). vectors : U, (n, k)"""

@@ -18,7 +18,8 @@ LAST = 10
 def process(tables: Tables, name: str) -> pd.DataFrame:
     """The trajectory of one process, by step."""
     rows = tables["trajectory"]
-    return rows[rows["process"] == name].set_index("step").sort_index()
+    found: pd.DataFrame = rows[rows["process"] == name].set_index("step").sort_index()
+    return found
 
 
 def entry(tables: Tables) -> float:
@@ -41,7 +42,8 @@ def settled(tables: Tables, name: str) -> pd.DataFrame:
     """A process at the edge of stability, its beginning left out."""
     first, last = entry(tables), tables["trajectory"]["step"].max()
     rows = process(tables, name)
-    return rows[rows.index >= first + SETTLED * (last - first)]
+    late: pd.DataFrame = rows[rows.index >= first + SETTLED * (last - first)]
+    return late
 
 
 def mean_of(tables: Tables, name: str, column: str) -> float:
@@ -116,7 +118,7 @@ def farthest_sharpness(tables: Tables) -> float:
     """The effective sharpness farthest from 2 along the central flow, while it predicts
     oscillations."""
     rows = settled(tables, "central").query("trace > 0")["sharpness"]
-    return float(rows.loc[(rows - 2).abs().idxmax()]) if len(rows) else float("nan")
+    return float(rows.iloc[int((rows - 2).abs().argmax())]) if len(rows) else float("nan")
 
 
 def largest_rise(tables: Tables) -> float:
@@ -154,7 +156,8 @@ def _lowest(tables: Tables) -> pd.DataFrame:
     """Sharpness at the lowest target, step size x process."""
     rows = tables["sweep"]
     rows = rows[rows["target"] == rows["target"].min()]
-    return rows.pivot(index="eta", columns="process", values="sharpness")
+    found: pd.DataFrame = rows.pivot(index="eta", columns="process", values="sharpness")
+    return found
 
 
 def targets_reached(tables: Tables) -> str:
@@ -176,7 +179,7 @@ def sharpness_of_flow(tables: Tables) -> float:
 
 
 def flow_at_another_step_size(tables: Tables) -> dict[str, pd.DataFrame]:
-    """The control of `sharpness_of_flow`: every flow has twice the sharpness, as at half the step."""
+    """The control of `sharpness_of_flow`: twice the sharpness, as at half the step."""
     rows = tables["sweep"]
     flow = rows["process"] == "central"
     return {**tables, "sweep": rows.assign(sharpness=rows["sharpness"] * (1 + flow))}
@@ -191,7 +194,7 @@ def last_cosine(tables: Tables) -> float:
 
 
 def gain_over_gd(tables: Tables) -> float:
-    """Log of the speed of the stationary preconditioner over that of gradient descent, last step."""
+    """Log of the stationary preconditioner's speed over that of gradient descent, last step."""
     rows = tables["preconditioners"]
     last = rows[rows["step"] == rows["step"].max()].set_index("preconditioner")["speed"]
     return float(np.log(last["stationary"] / last["gd"]))
@@ -306,7 +309,7 @@ def in_cycle(tables: Tables) -> str:
 
 
 def cycle_error(tables: Tables) -> float:
-    """Relative error of the size of the cycle in which the optimiser ends, x^2 of all directions."""
+    """Relative error of the size of the cycle in which the optimiser ends, x^2 summed."""
     rows = tables["path"]
     ends = rows[(rows["step"] == rows["step"].max()) & (rows["process"] == "formula")]
     return float(abs(_oscillation(tables)[-LAST:].mean() / ends["variance"].sum() - 1))

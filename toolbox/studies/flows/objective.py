@@ -26,7 +26,7 @@ def objective(
     sizes = [shape.numel() for _, shape in trained]
 
     def of(w: Tensor) -> Tensor:
-        parts = zip(trained, w.split(sizes), strict=True)
+        parts = zip(trained, torch.split(w, sizes), strict=True)
         parameters = {name: part.view(shape) for (name, shape), part in parts}
         return loss(torch.func.functional_call(module, parameters, (inputs,)))
 

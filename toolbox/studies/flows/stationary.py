@@ -1,4 +1,4 @@
-"""`flows stationary`: where RMSProp's average comes to rest, and what its preconditioner is good for."""
+"""`flows stationary`: where RMSProp's average comes to rest, and what that is good for."""
 
 from __future__ import annotations
 
@@ -130,8 +130,8 @@ class StationaryFlow:
 
     dw/dt = -P-bar(w)^-1 [grad L + grad <H(w), Sigma-bar(w)>/2]
 
-    At the fixed point of nu in the central flow 1 = g^2/nu + (4/eta^2) Sigma_ii, and the program has
-    1 = g^2/(eta^2 P^2) + 2 S_ii with its dual S: so Sigma-bar = (eta^2/2) S.
+    At the fixed point of nu in the central flow 1 = g^2/nu + (4/eta^2) Sigma_ii, and the program
+    has 1 = g^2/(eta^2 P^2) + 2 S_ii with its dual S: so Sigma-bar = (eta^2/2) S.
     """
 
     def __init__(self, objective: Objective, eta: float, substeps: int) -> None:

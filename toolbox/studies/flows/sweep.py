@@ -82,7 +82,7 @@ def reached(path: pd.DataFrame, target: float) -> dict[str, Any]:
     path : trajectory of one process by step
     """
     row: dict[str, Any] = {"target": target, "steps": None, "sharpness": None, "edge": None}
-    below = path.index[path["loss"] <= target] if len(path) else []
+    below = path.index[path["loss"] <= target]
     if len(below):
         looked = path.loc[: below[0]].dropna(subset=["raw_sharpness"])
         if len(looked):
