@@ -92,3 +92,18 @@ def test_a_wheel_works_where_there_is_no_checkout(tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / done.stdout.strip()).is_dir()
     assert done.stdout.startswith("outputs/gd/train/")
+
+
+PAGES = ["python.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
+    """Its blocks of code, one after the other, in one namespace."""
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.S | re.M)
+    assert blocks
+    scope: dict[str, object] = {"__name__": "page"}
+    for block in blocks:
+        exec(compile(block, page, "exec"), scope)

@@ -16,13 +16,13 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-import toolbox
 from toolbox.commands import cli as commands
 from toolbox.core.environment import prefix_of
 from toolbox.core.errors import ToolboxError
-from toolbox.core.help import help_command
+from toolbox.core.help import help_command, parser_sentence
 from toolbox.core.streams import LostResults
 from toolbox.core.studies import docstring_of, study_file, study_group, study_names
+from toolbox.version import __version__
 
 _SHOWN = 200
 
@@ -96,7 +96,7 @@ def _study(name: str) -> Mount:
 
 def _version(value: bool) -> None:
     if value:
-        print(f"toolbox {toolbox.__version__}")
+        print(f"toolbox {__version__}")
         raise typer.Exit()
 
 
@@ -158,11 +158,9 @@ def _run(arguments: Sequence[str]) -> int:
         shown = name if len(str(name)) <= _SHOWN else f"{str(name)[:_SHOWN]}..."
         return _complain(f"cannot use {shown}: {error.strerror}; choose another name or place", 1)
     except Exception as error:
-        # Typer's parser errors are not public classes; they say so by these two names.
-        if not hasattr(error, "format_message") or not hasattr(error, "exit_code"):
+        if (said := parser_sentence(error)) is None:
             raise
-        message = " ".join(error.format_message().replace("Value error, ", "").split())
-        return _complain(message, int(error.exit_code))
+        return _complain(said, int(error.exit_code))  # type: ignore[attr-defined]
 
 
 def _complain(message: str, code: int) -> int:

@@ -47,12 +47,7 @@ def again(record: store.RunRecord) -> str:
     for name, value in record.params.items():
         if (param := declared.get(name)) is None:  # the hash of a file that was read
             continue
-        if param.positional:
-            words.append(_text(value))
-        elif isinstance(value, bool):
-            words.append(param.flag if value else param.off or f"--no-{param.flag[2:]}")
-        else:
-            words += [param.flag, _text(value)]
+        words += param.words(value)
     return shlex.join(words)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +32,56 @@ def verify(
     null : judge each claim on the tables that its control changed as well, and return 1 when a
         control is supported
     """
+    picked = pick(study, name, pool, out, lambda text: print(text, file=sys.stderr))
+    chosen, found, left_out = picked.chosen, picked.found, picked.left_out
+    judged = [(each, judge(each)) for each in chosen]
+    controls = [(each, judge(each, null=True)) for each in chosen] if null else []
+    if as_json:
+        documents = [_document(*each, left_out) for each in judged]
+        for document, (_, verdicts) in zip(documents, controls, strict=False):
+            document["controls"] = [verdict.as_dict() for verdict in verdicts]
+        print(json.dumps(documents))
+    elif null:
+        pairs = zip(judged, controls, strict=True)
+        print("\n\n".join(_beside(*real, changed) for real, (_, changed) in pairs))
+    else:
+        print(_text(judged, found))
+    if any(verdict.verdict == "supported" for _, own in controls for verdict in own):
+        return CONTROL_FAILED
+    if left_out or picked.unsound:
+        return LEFT_OUT
+    refuted = any(verdict.verdict == "refuted" for _, own in judged for verdict in own)
+    return REFUTED if refuted and not null else 0
+
+
+@dataclass(frozen=True)
+class Picked:
+    """The pools that `verify STUDY [COMMAND] --pool` names."""
+
+    chosen: list[Pool]
+    found: dict[tuple[str, str], list[Pool]]
+    """All pools of each command."""
+    left_out: list[RunRecord]
+    unsound: bool
+    """Whether some study was left out, because its metrics cannot be used."""
+
+
+def pick(
+    study: str | None, name: str | None, pool: str, out: Path, tell: Callable[[str], object]
+) -> Picked:
+    """Find the pools that are asked for.
+
+    tell : called with a sentence on the runs that cannot be used, if there are any
+
+    Errors: `UsageError` where there is nothing to judge; `ToolboxError` where nothing can be.
+    """
     surveys = {
         (each, command): survey(out, each, command) for each, command, _ in selected(study, name)
     }
     found = {where: one.pools for where, one in surveys.items()}
     left_out = [run for one in surveys.values() for run in one.left_out]
     if left_out:
-        print(left_out_text(left_out), file=sys.stderr)
+        tell(left_out_text(left_out))
     asked = " ".join(filter(None, (study, name))) or "any study"
     if not any(found.values()):
         if left_out:
@@ -50,25 +95,7 @@ def verify(
         ids = ", ".join(each.id for known in found.values() for each in known)
         raise UsageError(f"--pool {pool}: no pool of {asked} begins so; there are {ids}")
     sound = [each for each in chosen if _sound(each, alone=study is not None)]
-    unsound, chosen = len(sound) < len(chosen), sound
-    judged = [(each, _judge(each)) for each in chosen]
-    controls = [(each, _judge(each, null=True)) for each in chosen] if null else []
-    if as_json:
-        documents = [_document(*each, left_out) for each in judged]
-        for document, (_, verdicts) in zip(documents, controls, strict=False):
-            document["controls"] = [verdict.as_dict() for verdict in verdicts]
-        print(json.dumps(documents))
-    elif null:
-        pairs = zip(judged, controls, strict=True)
-        print("\n\n".join(_beside(*real, changed) for real, (_, changed) in pairs))
-    else:
-        print(_text(judged, found))
-    if any(verdict.verdict == "supported" for _, own in controls for verdict in own):
-        return CONTROL_FAILED
-    if left_out or unsound:
-        return LEFT_OUT
-    refuted = any(verdict.verdict == "refuted" for _, own in judged for verdict in own)
-    return REFUTED if refuted and not null else 0
+    return Picked(sound, found, left_out, len(sound) < len(chosen))
 
 
 def _sound(pool: Pool, alone: bool) -> bool:
@@ -86,7 +113,8 @@ def _sound(pool: Pool, alone: bool) -> bool:
     return True
 
 
-def _judge(pool: Pool, null: bool = False) -> list[claims.Verdict]:
+def judge(pool: Pool, null: bool = False) -> list[claims.Verdict]:
+    """The verdicts on the claims of a pool's command."""
     return claims.judge(pool.study, pool.spec, pool.params, pool.evidence, null)
 
 

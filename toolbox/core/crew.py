@@ -228,7 +228,8 @@ class _Team(_Here):
         for _ in range(min(self.crew.most, len(waiting))):
             ours, theirs = server.Pipe()
             process = server.Process(target=_serve, args=(theirs, *about), daemon=True)
-            process.start()
+            with processes.without_main():
+                process.start()
             theirs.close()
             self.members.append(process)
             self._give(ours)

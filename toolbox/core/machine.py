@@ -7,7 +7,7 @@ import os
 from toolbox.core import scheduler
 from toolbox.core.errors import UsageError
 
-_THREAD_VARIABLES = (
+THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -46,7 +46,7 @@ def allowed_cores() -> int:
 def set_threads(threads: int | None) -> int:
     """Cap BLAS, OpenMP and torch; effective only before their first import. Returns the cap."""
     count = threads or default_threads()
-    for name in _THREAD_VARIABLES:
+    for name in THREAD_VARIABLES:
         os.environ[name] = str(count)
     return count
 

@@ -14,8 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import toolbox
 from toolbox.core import machine, scheduler, seeds
+from toolbox.version import __version__
 
 SCHEMA = 1
 _INSTALLED = ("site-packages", "dist-packages")
@@ -32,7 +32,7 @@ def begin(argv: list[str], threads: int) -> dict[str, Any]:
     """What is known before a run starts."""
     return {
         "schema": SCHEMA,
-        "toolbox": toolbox.__version__,
+        "toolbox": __version__,
         "git": _git(),
         "argv": argv,
         "seed_derivation": seeds.DERIVATION,
@@ -139,7 +139,7 @@ def _accelerator() -> str:
 
 def _git() -> dict[str, Any] | None:
     """Commit and cleanliness of the checkout this package runs from; None for an installed one."""
-    root = Path(toolbox.__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     # A virtual environment may lie inside a stranger's repository: only our own root counts.
     if not (root / ".git").exists():
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +33,15 @@ def paint(plot: Plot, footer: Sequence[str] = ()) -> Figure:
     """The matplotlib figure of a plot, with a few lines under it on what it shows."""
     with matplotlib.rc_context(STYLE):
         return _Painter(plot, footer).figure
+
+
+class Drawing(Figure):
+    """A figure that a notebook shows although no pyplot knows of it."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=100)
+        return buffer.getvalue()
 
 
 class _Painter:
@@ -72,7 +82,7 @@ class _Painter:
         self.legend.fit(height)
         width += self.legend.width
         below = [part for line in footer for part in lines(line, int(17 * width))]
-        figure = Figure(figsize=(width, height + (0.15 * len(below) + 0.1 if below else 0)))
+        figure = Drawing(figsize=(width, height + (0.15 * len(below) + 0.1 if below else 0)))
         FigureCanvasAgg(figure)
         if below:
             text = "\n".join(drawn(line) for line in below)
