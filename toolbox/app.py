@@ -20,8 +20,9 @@ from toolbox.commands import cli as commands
 from toolbox.core.environment import prefix_of
 from toolbox.core.errors import ToolboxError
 from toolbox.core.help import help_command, parser_sentence
+from toolbox.core.places import discover
 from toolbox.core.streams import LostResults
-from toolbox.core.studies import docstring_of, study_file, study_group, study_names
+from toolbox.core.studies import docstring_of, study_group
 from toolbox.version import __version__
 
 _SHOWN = 200
@@ -68,14 +69,25 @@ class Front(TyperGroup):
 
 
 def entries() -> Iterator[Entry]:
-    """The front page. A study is there when its folder is; there is no registry."""
+    """The front page. A study is there when its folder is; there is no registry.
+
+    What cannot be used is told on stderr, and leaves the others as they are.
+    """
     shared, studies = "Shared commands", "Studies"
     for name, function in commands.SHARED.items():
         yield Entry(name, function.__doc__ or "", shared, _shared(name, function))
     sweep = Path(commands.__file__).parent / "sweep" / "__init__.py"
     yield Entry("sweep", docstring_of(sweep), shared, _sweep)
-    for name in study_names():
-        about = docstring_of(study_file(name).with_name("cli.py"))
+    found = discover()
+    if "_TOOLBOX_COMPLETE" not in os.environ:  # a shell's prompt is no place for a message
+        for sentence in found.refused.values():
+            print(f"toolbox: {sentence}", file=sys.stderr, flush=True)
+    for name in sorted(found.folders):
+        if name in (*commands.SHARED, "sweep"):
+            sentence = f"{found.folders[name]}: a study cannot be called {name!r}, as a command is"
+            print(f"toolbox: {sentence}; rename it", file=sys.stderr, flush=True)
+            continue
+        about = docstring_of(found.folders[name] / "cli.py")
         yield Entry(name, about, studies, _study(name))
 
 

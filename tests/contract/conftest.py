@@ -6,15 +6,28 @@ a study could break it in the same way for all of its commands.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from toolbox.app import run
 from toolbox.core import signals
+from toolbox.core.places import VARIABLE
 
 from .harness import Boundaries, Case, cases, folder_of, one_of_each_study
 from .not_yet import NOT_YET
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No option from outside but where studies are; what stops a run is this test's alone."""
+    for name in [*os.environ]:
+        if name.startswith(("TOOLBOX_", "SLURM_", "PBS_", "LSB_", "SGE_")) and name != VARIABLE:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("TOOLBOX_OUT", str(tmp_path / "out"))
+    monkeypatch.setattr(signals, "_asked", None)
+    monkeypatch.setattr(signals, "_in_run", False)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

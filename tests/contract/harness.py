@@ -24,6 +24,12 @@ from .warm import Warm
 ROOT = Path(__file__).parents[2]
 HEAVY = {"torch", "numpy", "scipy", "pandas", "matplotlib", "sklearn", "cvxpy", "plotext"}
 TOYS = ROOT / "tests" / "toy_toolbox.py"
+"""The front door with the toy studies; only in a checkout."""
+MAIN = [str(TOYS)] if TOYS.is_file() else ["-m", "toolbox"]
+MOUNTED = f"sys.path.insert(0, {str(TOYS.parent)!r}); import toy_toolbox" if TOYS.is_file() else ""
+"""The line of a script that mounts the toy studies."""
+CHECKED = os.environ.get("TOOLBOX_CHECK")
+"""The one study that `toolbox check` tries; all of them without it."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ def registered() -> dict[tuple[str, str], Any]:
     """(study, command) -> what its `cli.py` defines, for every study that is there."""
     return {
         (study, command.name): command.callback.command
-        for study in study_names()
+        for study in ([CHECKED] if CHECKED else study_names())
         for command in study_group(study).registered_commands
     }
 
@@ -94,7 +100,7 @@ class Boundaries:
 def start(*words: str, out: Path, **env: str) -> subprocess.Popen[str]:
     """Start a command line as its own process, far from any terminal."""
     return subprocess.Popen(
-        [sys.executable, str(TOYS), *words],
+        [sys.executable, *MAIN, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

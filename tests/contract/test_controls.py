@@ -2,7 +2,8 @@
 
 The tables are those of the smoke run, where its parameters test the claim; else those of a preset
 `contract`, cheap values at which every claim can be judged; else small ones that are kept under
-tests/studies/<study>/tables/<command>/.
+tests/studies/<study>/tables/<command>/, of a study in a repository of its own under
+tests/tables/<command>/ beside its folder.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from toolbox.app import run
 from toolbox.core.claims import Evidence, Verdict, decide, judge
 from toolbox.core.pools import pools_of
 from toolbox.core.spec import ClaimSpec, CommandSpec, load_command
+from toolbox.core.studies import study_file
 
 from .harness import ROOT, Case
 
@@ -29,7 +31,9 @@ def judged_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def evidence_of(case: Case, out: Path) -> tuple[dict[str, Any], Evidence]:
     """Parameters and tables at which the claims of a command can be judged."""
-    folder = ROOT / "tests" / "studies" / case.study / "tables" / case.command
+    ours = ROOT / "tests" / "studies" / case.study / "tables" / case.command
+    theirs = study_file(case.study).parents[1] / "tests" / "tables" / case.command
+    folder = theirs if theirs.is_dir() else ours
     if folder.is_dir():
         kept = {path.stem: pd.read_csv(path) for path in folder.glob("*.csv")}
         nothing = pd.DataFrame({"seed": [], "repeat": []}, dtype=int)

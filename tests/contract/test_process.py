@@ -16,8 +16,8 @@ from toolbox.app import run
 
 from .harness import (
     HEAVY,
+    MOUNTED,
     ROOT,
-    TOYS,
     Case,
     cases,
     finish,
@@ -38,8 +38,7 @@ def test_help_is_light_and_shows_every_flag() -> None:
     pages = [[], *([study] for study, _ in registered()), *(case.words for case in cases())]
     script = f"""
 import contextlib, io, json, sys
-sys.path.insert(0, {str(TOYS.parent)!r})
-import toy_toolbox
+{MOUNTED}
 from toolbox.app import run
 pages = []
 for words in {pages!r}:
@@ -83,8 +82,7 @@ def test_locale_timezone_and_pipe_change_nothing(one: Case, tmp_path: Path) -> N
     ]
     script = f"""
 import sys
-sys.path.insert(0, {str(TOYS.parent)!r})
-import toy_toolbox
+{MOUNTED}
 from toolbox.app import run
 sys.exit(max(run(words) for words in {lines!r}))
 """

@@ -332,6 +332,42 @@ def diff(
     diff(a, b, as_json, out)
 
 
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the study: small letters and digits.")],
+    arxiv: Annotated[
+        str, typer.Option(metavar="ID", help="arXiv identifier of its paper, such as 2411.17668.")
+    ] = "0000.00000",
+) -> None:
+    """Write a study that runs into a new folder, to be changed into one of your own.
+
+    It has a generator, an experiment, a claim with its control, a figure, a test and what is needed
+    to install it.
+
+    Example: toolbox new pendulum --arxiv 2411.17668
+    """
+    from toolbox.commands.new import new
+
+    new(name, arxiv, (*SHARED, "sweep"))
+
+
+def check(
+    study: Annotated[
+        str, typer.Argument(help="Name of a study.", autocompletion=quietly(study_words))
+    ],
+) -> None:
+    """Hold a study to what every command of the toolbox keeps, by the contract suite.
+
+    Determinism, resuming byte for byte, refused values, tables as declared, claims that can lose,
+    and more; minutes. Needs pytest and hypothesis (the extra `check`). Exits with 1 when something
+    is not kept.
+
+    Example: toolbox check gd
+    """
+    from toolbox.commands.check import check
+
+    raise typer.Exit(check(study))
+
+
 SHARED: dict[str, Callable[..., None]] = {
     "list": list_,
     "plot": plot,
@@ -340,4 +376,6 @@ SHARED: dict[str, Callable[..., None]] = {
     "show": show,
     "diff": diff,
     "clean": clean,
+    "new": new,
+    "check": check,
 }
