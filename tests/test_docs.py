@@ -94,7 +94,7 @@ def test_a_wheel_works_where_there_is_no_checkout(tmp_path):
     assert done.stdout.startswith("outputs/gd/train/")
 
 
-PAGES = ["python.md"]
+PAGES = ["python.md", "building-blocks.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)

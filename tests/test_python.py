@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +20,7 @@ import pytest
 
 import toolbox
 from toolbox.core import signals
+from toolbox.public import PUBLIC
 
 HEAVY = {"torch", "numpy", "scipy", "pandas", "matplotlib", "cvxpy", "plotext"}
 
@@ -352,3 +356,34 @@ def test_a_notebook_gets_its_own_bars(monkeypatch):
     from tqdm.notebook import tqdm
 
     assert loop_progress._bars() is tqdm
+
+
+# ------------------------------------------------------------------------------- public names
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_public_names_exist_and_say_what_they_are(module):
+    found = importlib.import_module(module)
+    for name in PUBLIC[module]:
+        value = getattr(found, name)
+        assert name in (ROOT / "toolbox" / "public.py").read_text()
+        if callable(value):
+            assert inspect.getdoc(value), f"{module}.{name}"
+
+
+def test_the_list_of_toolbox_itself_is_what_it_exports():
+    assert tuple(toolbox.__all__) == PUBLIC["toolbox"]
+    assert set(toolbox.__all__) <= set(dir(toolbox))
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        toolbox.nonsense  # noqa: B018
+
+
+def test_the_page_of_parts_uses_public_names_alone():
+    page = (ROOT / "docs" / "building-blocks.md").read_text()
+    imports = re.findall(r"^from (toolbox\.[\w.]+) import (.+)$", page, flags=re.M)
+    assert imports
+    for module, names in imports:
+        for name in names.split(", "):
+            name = name.partition(" as ")[0]
+            known = PUBLIC.get(module, ()) + PUBLIC.get(f"{module}.{name}", ())
+            assert name in known or f"{module}.{name}" in PUBLIC, (module, name)
