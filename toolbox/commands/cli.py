@@ -89,6 +89,30 @@ def verify(
     raise typer.Exit(verify(study, command, pool, as_json, null, out))
 
 
+def report(
+    study: Study = None,
+    command: Command = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            "--to",
+            metavar="FILE",
+            help="The HTML file that is written. By default report.html in the folder of --out.",
+        ),
+    ] = None,
+    out: Out = OUT,
+) -> None:
+    """Write one HTML file with all results: verdicts, intervals, figures, tables, provenance.
+
+    The file needs no network and no other file; send it by mail or open it where it is.
+
+    Examples: toolbox report; toolbox report gd anytime --to gd.html
+    """
+    from toolbox.commands.report import report
+
+    report(study, command, to, out)
+
+
 def runs(
     study: Study = None,
     command: Command = None,
@@ -372,6 +396,7 @@ SHARED: dict[str, Callable[..., None]] = {
     "list": list_,
     "plot": plot,
     "verify": verify,
+    "report": report,
     "runs": runs,
     "show": show,
     "diff": diff,

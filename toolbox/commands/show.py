@@ -32,7 +32,7 @@ def show(run: str, as_json: bool, out: Path) -> None:
     for name, entry in manifest["params"].items():
         print(f"  {name} = {_text(entry['value'])}  ({entry['origin']})")
     print("\nprovenance")
-    for key, value in _provenance(manifest).items():
+    for key, value in provenance(manifest).items():
         print(f"  {key}: {value}")
     if record.status in (Status.COMPLETE, Status.DIVERGED):
         _print_tables(record, load_command(record.study, record.command))
@@ -76,7 +76,8 @@ def _text(value: Any) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
-def _provenance(manifest: dict[str, Any]) -> dict[str, str]:
+def provenance(manifest: dict[str, Any]) -> dict[str, str]:
+    """Versions, machine, seeds, times and memory of a finished run, in words."""
     git, machine = manifest["git"], manifest["machine"]
     commit = f"{git['commit']}{' + changes' if git['dirty'] else ''}" if git else "installed"
     facts = {

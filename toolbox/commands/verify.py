@@ -124,7 +124,7 @@ def _text(judged: list[Judged], found: dict[tuple[str, str], list[Pool]]) -> str
     for pool, verdicts in judged:
         where = (pool.study, pool.command)
         others = found[where]
-        said = [_heading(pool, others, len(judged)), *_missing(pool)]
+        said = [_heading(pool, others, len(judged)), *missing(pool)]
         head = "\n".join(text.wrapped(line, rest="    ") for line in said)
         if not verdicts:
             parts.append(f"{head}\nno claim is declared for this command")
@@ -152,7 +152,7 @@ def _heading(pool: Pool, others: list[Pool], shown: int) -> str:
     return f"{pool.study} {pool.command}{told} ({count}, pool {pool.id}{mixed}{more})"
 
 
-def _missing(pool: Pool) -> list[str]:
+def missing(pool: Pool) -> list[str]:
     """Which replicates diverged or were left out, so that no number is taken for the whole."""
     total, diverged = len(pool.cells), len(pool.evidence.diverged)
     lines = []

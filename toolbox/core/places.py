@@ -13,12 +13,13 @@ imports nothing of theirs. Nothing heavy is imported here: the front page needs 
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.machinery
 import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,7 +56,7 @@ class Found:
 def discover() -> Found:
     """Look for studies everywhere; a study that cannot be used leaves all others as they are."""
     found = Found()
-    for folder in _inside():
+    for folder in inside():
         for path in sorted(folder.glob("*/study.yaml")):
             found.add(path.parent.name, path.parent)
     for place in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
@@ -85,18 +86,24 @@ def discover() -> Found:
 def elsewhere(name: str) -> importlib.machinery.ModuleSpec | None:
     """What `import toolbox.studies.NAME` needs to know of a study that is not in this package."""
     folder = discover().folders.get(name)
-    if folder is None or folder.parent in _inside():
+    if folder is None or folder.parent in inside():
         return None
     return importlib.util.spec_from_file_location(
         f"{GROUP}.{name}", folder / "__init__.py", submodule_search_locations=[str(folder)]
     )
 
 
-def _inside() -> list[Path]:
+def inside() -> list[Path]:
     """The folders of this package that hold studies (one, unless a test adds its own)."""
     found = importlib.util.find_spec(GROUP)
     locations = found.submodule_search_locations if found else None
     return [Path(folder) for folder in locations or ()]
+
+
+def look_in(folders: Sequence[Path]) -> None:
+    """Let these folders hold studies of the package too, in a process that another one made."""
+    places = importlib.import_module(GROUP).__path__
+    places.extend(str(folder) for folder in folders if str(folder) not in places)
 
 
 @functools.cache

@@ -51,13 +51,13 @@ def write(
     except OSError as error:
         raise refused(stem.parent, error, flag) from None
     for name, path in paths.items():
-        with matplotlib.rc_context(STYLE), replacing(path, flag) as handle, _no_warnings():
+        with matplotlib.rc_context(STYLE), replacing(path, flag) as handle, no_warnings():
             figure.savefig(handle, format=name, metadata=metadata[name])
     return list(paths.values())
 
 
 @contextlib.contextmanager
-def _no_warnings() -> Iterator[None]:
+def no_warnings() -> Iterator[None]:
     """Without matplotlib's words on signs that the font lacks, which the notes name already."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
