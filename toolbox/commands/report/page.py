@@ -17,7 +17,6 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
-import toolbox
 from toolbox.commands.report.collect import NOT_RUN, OUTCOMES, Configuration, Findings
 from toolbox.commands.report.picture import span
 from toolbox.core import claims
@@ -25,6 +24,7 @@ from toolbox.core.pools import Pool
 from toolbox.core.show import measured_text, region_text
 from toolbox.core.status import Status
 from toolbox.core.times import in_words
+from toolbox.version import __version__
 
 EMBEDDED = 50_000
 """Bytes up to which a table stands in the page; the path of a larger one is given."""
@@ -84,7 +84,7 @@ def page(findings: Findings, target: Path) -> str:
         script=Markup(script),
         digest=digest,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        version=toolbox.__version__,
+        version=__version__,
         refuted=_with(findings, "refuted"),
         inconclusive=_with(findings, "inconclusive"),
     )
