@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from toolbox.commands.options import OUT as OUT
+from toolbox.commands.options import POOL, Command, Format, Json, Out, PoolChoice, Study
 from toolbox.core.completion import (
-    command_words,
     figure_words,
     quietly,
     run_words,
@@ -17,50 +18,17 @@ from toolbox.core.completion import (
     study_words,
     words,
 )
-from toolbox.core.outputs import out_folder
-
-OUT = Path("outputs")
-
-Out = Annotated[
-    Path,
-    typer.Option(
-        help="Folder in which all runs are kept.", envvar="TOOLBOX_OUT", parser=out_folder
-    ),
-]
-Study = Annotated[
-    str | None,
-    typer.Argument(
-        help="Name of a study; all studies by default.", autocompletion=quietly(study_words)
-    ),
-]
-Command = Annotated[
-    str | None,
-    typer.Argument(
-        help="One command of that study; all of its commands by default.",
-        autocompletion=quietly(command_words),
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-_POOL = (
-    "The configuration whose runs are taken together: newest, all, or the beginning of a pool's "
-    "id, which `toolbox verify` prints."
-)
 
 
-def list_(study: Study = None, as_json: Json = False) -> None:
+def list_(study: Study = None, format: Format = "table", as_json: Json = False) -> None:
     """List the studies and their commands; of one study also its claims, tables and presets.
 
     Example: toolbox list gd
     """
+    from toolbox.commands.formats import chosen
     from toolbox.commands.list import list_
 
-    list_(study, as_json)
-
-
-PoolChoice = Annotated[
-    str,
-    typer.Option(help=_POOL, autocompletion=quietly(words(("newest", "all")))),
-]
+    list_(study, chosen(format, as_json))
 
 
 def verify(
@@ -75,6 +43,7 @@ def verify(
             "is false; exits 1 when one is supported there.",
         ),
     ] = False,
+    format: Format = "table",
     as_json: Json = False,
     out: Out = OUT,
 ) -> None:
@@ -84,9 +53,10 @@ def verify(
 
     Example: toolbox verify gd anytime
     """
+    from toolbox.commands.formats import chosen
     from toolbox.commands.verify import verify
 
-    raise typer.Exit(verify(study, command, pool, as_json, null, out))
+    raise typer.Exit(verify(study, command, pool, chosen(format, as_json), null, out))
 
 
 def report(
@@ -122,6 +92,7 @@ def runs(
             "--failed", help="List only runs that failed or diverged, with their messages."
         ),
     ] = False,
+    format: Format = "table",
     as_json: Json = False,
     out: Out = OUT,
 ) -> None:
@@ -129,9 +100,10 @@ def runs(
 
     Example: toolbox runs gd --failed
     """
+    from toolbox.commands.formats import chosen
     from toolbox.commands.runs import runs
 
-    runs(study, command, failed, as_json, out)
+    runs(study, command, failed, chosen(format, as_json), out)
 
 
 def show(
@@ -274,7 +246,7 @@ def plot(
     pool: Annotated[
         str,
         typer.Option(
-            help=_POOL,
+            help=POOL,
             autocompletion=quietly(words(("newest", "all"))),
             rich_help_panel=_FILES,
         ),

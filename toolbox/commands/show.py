@@ -30,7 +30,7 @@ def show(run: str, as_json: bool, out: Path) -> None:
     print(f"\nagain  {again(record)}\nasked  {shlex.join(manifest['argv'])}")
     print("\nparameters")
     for name, entry in manifest["params"].items():
-        print(f"  {name} = {_text(entry['value'])}  ({entry['origin']})")
+        print(f"  {name} = {value_text(entry['value'])}  ({entry['origin']})")
     print("\nprovenance")
     for key, value in provenance(manifest).items():
         print(f"  {key}: {value}")
@@ -70,9 +70,10 @@ def find(run: str, out: Path) -> store.RunRecord:
     return found[0]
 
 
-def _text(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """A parameter's value as it is typed on a command line."""
     if isinstance(value, list):
-        return ",".join(_text(item) for item in value)
+        return ",".join(value_text(item) for item in value)
     return repr(value) if isinstance(value, float) else str(value)
 
 

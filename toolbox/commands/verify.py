@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolbox.commands import formats
 from toolbox.core import claims, code, text
 from toolbox.core.errors import StudyError, ToolboxError, UsageError
 from toolbox.core.pools import Pool, choose, left_out_text, survey
-from toolbox.core.show import draw, verdict_table
+from toolbox.core.show import draw, measured_text, region_text, verdict_table
 from toolbox.core.spec import selected, tell_once
 from toolbox.core.store import RunRecord
 
@@ -24,11 +25,12 @@ Judged = tuple[Pool, list[claims.Verdict]]
 
 
 def verify(
-    study: str | None, name: str | None, pool: str, as_json: bool, null: bool, out: Path
+    study: str | None, name: str | None, pool: str, format: str, null: bool, out: Path
 ) -> int:
     """Print the verdicts; returns 1 when runs were left out, 3 when a claim is refuted, else 0.
 
     pool : newest, all, or the beginning of a pool's id
+    format : table, json, csv, markdown or latex
     null : judge each claim on the tables that its control changed as well, and return 1 when a
         control is supported
     """
@@ -36,11 +38,14 @@ def verify(
     chosen, found, left_out = picked.chosen, picked.found, picked.left_out
     judged = [(each, judge(each)) for each in chosen]
     controls = [(each, judge(each, null=True)) for each in chosen] if null else []
-    if as_json:
+    if format == "json":
         documents = [_document(*each, left_out) for each in judged]
         for document, (_, verdicts) in zip(documents, controls, strict=False):
             document["controls"] = [verdict.as_dict() for verdict in verdicts]
         print(json.dumps(documents))
+    elif format != "table":
+        table = _flat if format == "csv" else _for_people
+        print(formats.written(format, *table(judged, controls)))
     elif null:
         pairs = zip(judged, controls, strict=True)
         print("\n\n".join(_beside(*real, changed) for real, (_, changed) in pairs))
@@ -166,6 +171,50 @@ def missing(pool: Pool) -> list[str]:
             f"same {' and '.join(pool.spec.pool_over)} in all: {claims.names_of(others)}"
         )
     return lines
+
+
+def _flat(judged: list[Judged], controls: list[Judged]) -> tuple[list[str], list[list[object]]]:
+    """Columns and rows of a table with a row for each claim."""
+    columns = ["study", "command", "claim", "origin", "statement", "reference", "paper", "measured"]
+    columns += ["low", "high", "region", "replicates", "verdict"]
+    if controls:
+        columns.append("verdict under its control")
+    rows: list[list[object]] = []
+    for number, (pool, verdicts) in enumerate(judged):
+        null = {each.claim: each.verdict for each in controls[number][1]} if controls else {}
+        for v in verdicts:
+            numbers = [None if n is None else f"{n:.5g}" for n in (v.measured, v.low, v.high)]
+            row: list[object] = [
+                pool.study,
+                pool.command,
+                v.claim,
+                v.origin,
+                v.statement,
+                v.reference,
+                v.paper,
+            ]
+            row += [*numbers, region_text(v.region), v.replicates, v.verdict]
+            rows.append([*row, null.get(v.claim, "")] if controls else row)
+    return columns, rows
+
+
+def _for_people(
+    judged: list[Judged], controls: list[Judged]
+) -> tuple[list[str], list[list[object]]]:
+    """The same with fewer columns, as a paper's appendix has them."""
+    columns = ["claim", "statement", "paper", "measured [95 % CI]", "region", "seeds", "verdict"]
+    if controls:
+        columns.append("verdict under its control")
+    rows: list[list[object]] = []
+    for number, (pool, verdicts) in enumerate(judged):
+        null = {each.claim: each.verdict for each in controls[number][1]} if controls else {}
+        for v in verdicts:
+            where = f"{pool.study} {pool.command} {v.claim}"
+            statement = f"{v.statement} [{v.reference}]"
+            row: list[object] = [where, statement, v.paper, measured_text(v), region_text(v.region)]
+            row += [str(v.replicates or "-"), v.verdict]
+            rows.append([*row, null.get(v.claim, "")] if controls else row)
+    return columns, rows
 
 
 def _beside(pool: Pool, verdicts: list[claims.Verdict], changed: list[claims.Verdict]) -> str:

@@ -180,6 +180,31 @@ class CommandSpec(_Strict):
         return self
 
 
+class Gap(_Strict):
+    """An experiment of the paper that is not here."""
+
+    what: str
+    why: str
+
+
+class Guide(_Strict):
+    """What a reader should know before and after the numbers; paragraphs of plain text."""
+
+    says: tuple[str, ...]
+    """What the paper says."""
+    built: tuple[str, ...]
+    """What is built here: model, data, what is exact and what a stand-in."""
+    scaled_down: tuple[str, ...] = ()
+    not_here: tuple[Gap, ...] = ()
+    """The paper's experiments that are not here, and why."""
+    flags: dict[str, str] = {}
+    """'command --flag' -> why it matters."""
+    findings: tuple[str, ...] = ()
+    """What the runs show beyond the verdicts, or against the paper, and why we think so."""
+    next: tuple[str, ...] = ()
+    """Command lines to try next, each with what it would show: 'toolbox ... # what'."""
+
+
 class StudySpec(_Strict):
     """One paper."""
 
@@ -187,6 +212,7 @@ class StudySpec(_Strict):
     authors: str
     arxiv: str
     venue: str = ""
+    guide: Guide | None = None
     commands: dict[str, CommandSpec]
 
 

@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from toolbox.commands.footer import changed_params, preset_of, replicates
 from toolbox.commands.report import workers
 from toolbox.commands.report.picture import Picture, pictures
-from toolbox.commands.show import again, provenance
+from toolbox.commands.show import again, provenance, value_text
 from toolbox.commands.verify import missing
 from toolbox.core import claims, code
 from toolbox.core.errors import ToolboxError
@@ -210,18 +209,13 @@ def _configuration(pool: Pool, pools: Sequence[Pool]) -> Configuration:
         verdicts=claims.judge(pool.study, pool.spec, pool.params, pool.evidence),
         heading=f"{preset_of(pool)}, {replicates(pool)}, {when} UTC",
         notes=notes,
-        changed=[(name, in_short(value), origins.get(name, "")) for name, value in changed.items()],
+        changed=[
+            (name, value_text(value), origins.get(name, "")) for name, value in changed.items()
+        ],
         command_line=again(newest),
         provenance=provenance(newest.manifest),
         pictures=pictures(pool),
     )
-
-
-def in_short(value: Any) -> str:
-    """A parameter's value as it is typed."""
-    if isinstance(value, list | tuple):
-        return ",".join(map(in_short, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _strangers(out: Path) -> list[RunRecord]:
