@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -72,26 +71,6 @@ def test_every_command_in_the_readme_exists(cli):
     assert named
     for study, command in named:
         assert command in load_study(study).commands, f"toolbox {study} {command}"
-
-
-@pytest.mark.slow
-def test_a_wheel_works_where_there_is_no_checkout(tmp_path):
-    """Built, unpacked elsewhere, run: with its data files, its study.yaml and its own outputs/."""
-    if shutil.which("git") is None:
-        pytest.skip("the sources are copied by git")
-    wheel = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
-    subprocess.run([*wheel, str(ROOT)], check=True, capture_output=True)
-    site = tmp_path / "site"
-    (built,) = tmp_path.glob("*.whl")
-    shutil.unpack_archive(built, site, "zip")
-    words = [sys.executable, "-m", "toolbox", "gd", "train", "--preset", "smoke"]
-    done = subprocess.run(
-        words, cwd=tmp_path, env={"PYTHONPATH": str(site), "PATH": "/usr/bin"}, text=True,
-        capture_output=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / done.stdout.strip()).is_dir()
-    assert done.stdout.startswith("outputs/gd/train/")
 
 
 PAGES = ["python.md", "building-blocks.md"]

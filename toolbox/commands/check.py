@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toolbox.core.errors import StudyError, ToolboxError
+from toolbox.core.places import VARIABLE as PLACES
 from toolbox.core.spec import load_study
 from toolbox.core.studies import study_group
 
@@ -42,7 +43,10 @@ def check(study: str, arguments: Sequence[str] = ()) -> int:
     words += ["--confcutdir", str(suite), "-p", "no:cacheprovider"]
     words += [f"--ignore={suite / name}" for name in _OF_THE_SUITE]
     words += ["-k", f"not {_OF_THE_TOYS}", *arguments]
-    done = subprocess.run(words, env={**os.environ, VARIABLE: study}, check=False)
+    # The suite works in folders of its own, from where a relative place would not be found.
+    places = os.environ.get(PLACES, "").split(os.pathsep)
+    ours = {VARIABLE: study, PLACES: os.pathsep.join(str(Path(p).resolve()) for p in places if p)}
+    done = subprocess.run(words, env={**os.environ, **ours}, check=False)
     return 1 if done.returncode else 0
 
 
