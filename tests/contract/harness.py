@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -9,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -74,8 +76,26 @@ def cases() -> list[Case]:
 
 
 def one_of_each_study() -> list[Case]:
-    """The first command of every study."""
-    return list({case.study: case for case in reversed(cases())}.values())[::-1]
+    """The quickest command of every study that lasts long enough to be stopped and killed."""
+    studies: dict[str, list[Case]] = {}
+    for case in cases():
+        studies.setdefault(case.study, []).append(case)
+    return [min(of_study, key=_short_but_no_instant) for of_study in studies.values()]
+
+
+def _short_but_no_instant(case: Case) -> tuple[bool, float]:
+    seconds = case.spec.seconds.get("smoke", 0.0)
+    return seconds < 0.3, seconds
+
+
+@contextmanager
+def made_once(folder: Path) -> Iterator[bool]:
+    """Whether what belongs in `folder` is still to be made, which no other process begins
+    meanwhile: the test processes share it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield not folder.exists()
 
 
 class Boundaries:

@@ -39,14 +39,19 @@ def best_of_each_side(final: pd.DataFrame) -> pd.DataFrame:
                 "decay": decay,
                 "prox": prox,
                 "sgd": sgd,
-                "ratio": prox / sgd,
-                "ratio_err_a": _lowest(ours, "err_a") / _lowest(theirs, "err_a"),
+                "ratio": _ratio(prox, sgd),
+                "ratio_err_a": _ratio(_lowest(ours, "err_a"), _lowest(theirs, "err_a")),
                 "prox_diverged": int((part["diverged"] & (part["alg"] == "prox")).sum()),
                 "sgd_diverged": int((part["diverged"] & (part["alg"] == "sgd")).sum()),
                 "raw_diverged": int((part["diverged"] & (part["alg"] == "sgd-raw")).sum()),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _ratio(ours: float, theirs: float) -> float:
+    """NaN where theirs is 0: with one token per context no attention can be wrong."""
+    return ours / theirs if theirs != 0.0 else math.nan
 
 
 def comparison_sentence(best: pd.DataFrame) -> str:
