@@ -159,7 +159,7 @@ def children(pid: int) -> list[int]:
     return [cell for server in of(pid) for cell in of(server)]
 
 
-SLOW = "command: coin train\nfixed: {steps: 60, pause: 0.05}\naxes: {lr: [0.1, 0.2]}\n"
+SLOW = "command: coin train\nfixed: {steps: 40, pause: 0.05}\naxes: {lr: [0.1, 0.2]}\n"
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ def test_a_stop_is_handed_on_to_the_cells_which_checkpoint(started, cli, file, o
 
 FAILING = (
     "command: coin train\nfixed: {optimizer: sgd, pause: 0.05}\n"
-    "axes:\n  zip: {lr: [1.0e+38, 0.1, 0.2, 0.3], steps: [5, 2000, 2001, 2002]}\n"
+    "axes:\n  zip: {lr: [1.0e+38, 0.1, 0.2, 0.3], steps: [5, 600, 601, 602]}\n"
 )
 
 
@@ -227,8 +227,8 @@ def test_the_first_failure_stops_the_others_when_asked_to(shell, file, out):
 
 
 def test_a_limit_is_of_each_cell_and_the_next_call_goes_on(shell, file, out):
-    path = file(SLOW.replace("steps: 60", "steps: 100"))  # 5 s each
-    result = shell("sweep", "run", path, "--jobs", 2, "--threads", 1, "--limit", "2s")
+    path = file(SLOW.replace("steps: 40", "steps: 60"))  # 3 s each
+    result = shell("sweep", "run", path, "--jobs", 2, "--threads", 1, "--limit", "1s")
     assert (result.code, result.stdout) == (75, "2 interrupted\n"), result.stderr
     assert shell("sweep", "run", path, "--jobs", 2, "--threads", 1).stdout == "2 complete\n"
     alone = shell("sweep", "run", file(SLOW), "--index", 0, "--threads", 1, "--limit", "1s")
@@ -456,11 +456,11 @@ def test_limits_that_cannot_be_are_refused(cli, file, verb, flags, said):
 # ---------------------------------------------------------------------------------------- submit
 
 
-def test_submit_here_runs_what_is_missing_in_the_background(shell, cli, file):
+def test_submit_here_runs_what_is_missing_in_the_background(interpreter, cli, file):
     pytest.importorskip("submitit")
     path = file("command: gd schedule\naxes: {T: [5, 6, 7]}\n")
     cli("sweep", "run", path, "--index", 1)
-    result = shell("sweep", "submit", path, "--local", "--parallel", 1)
+    result = interpreter("sweep", "submit", path, "--local", "--parallel", 1)
     assert result.code == 0, result.stderr
     assert result.stdout.strip().isdecimal()
     assert "submitted 2 cells in 1 jobs" in result.stderr
@@ -479,10 +479,10 @@ def test_submit_without_slurm_says_what_else_there_is(cli, file, monkeypatch, tm
     assert "--local" in result.stderr
 
 
-def test_a_process_that_ends_before_a_cell_begins_is_a_failed_submission(shell, file):
+def test_a_process_that_ends_before_a_cell_begins_is_a_failed_submission(interpreter, file):
     """The background processes are `python -m toolbox`, which does not know the toy studies."""
     pytest.importorskip("submitit")
-    result = shell("sweep", "submit", file(), "--local", "--parallel", 2)
+    result = interpreter("sweep", "submit", file(), "--local", "--parallel", 2)
     assert result.code == 1
     assert result.stdout == ""
     assert "2 of 2 jobs ended before a cell began" in result.stderr
