@@ -8,8 +8,9 @@ import shutil
 
 import pandas as pd
 import pytest
+from conftest import TOYS
 
-from toolbox.core.times import in_words
+from toolbox.core.times import in_words, preset_time
 
 # ------------------------------------------------------------------------------------------ list
 
@@ -30,10 +31,34 @@ def test_list_names_every_command_and_its_presets_and_claims(cli):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shown"), [(0.5, "0.5 s"), (42, "42 s"), (100, "100 s"), (375, "6.2 min")]
+    ("seconds", "shown"),
+    [
+        (0.5, "0.5 s"),
+        (42, "42 s"),
+        (100, "100 s"),
+        (375, "6.2 min"),
+        (30_000, "8.3 h"),
+        (4_000_000, "46 days"),
+    ],
 )
 def test_a_time_is_shown_as_people_write_it(seconds, shown):
     assert in_words(seconds) == shown
+
+
+def test_a_projected_time_says_so():
+    assert preset_time("paper", {"small": 3.0}, {"paper": 7300.0}) == "about 2 h, projected"
+    assert preset_time("small", {"small": 3.0}, {"paper": 7300.0}) == "3 s"
+    assert preset_time("smoke", {"small": 3.0}) == ""
+
+
+def test_a_time_is_measured_or_projected(studies, cli):
+    text = (TOYS / "coin" / "study.yaml").read_text()
+    mark, projected = "    presets:", "    projected: {smoke: 2}\n    presets:"
+    studies("timed", study=text.replace(mark, projected, 1))
+    assert "preset smoke [about 2 s, projected]" in cli("list", "timed").stdout
+    studies("twice", study=text.replace(mark, "    seconds: {smoke: 1}\n" + projected, 1))
+    said = "the time of preset 'smoke' is measured or projected, not both"
+    assert said in cli("list", "twice").stderr
 
 
 def test_list_of_an_unknown_study_names_those_that_exist(cli):

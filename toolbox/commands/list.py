@@ -11,7 +11,7 @@ from toolbox.commands.studypage import page
 from toolbox.core import text
 from toolbox.core.show import draw, region_text
 from toolbox.core.spec import CommandSpec, load_study, sound_studies
-from toolbox.core.times import in_words
+from toolbox.core.times import preset_time
 
 
 def list_(study: str | None, format: str) -> None:
@@ -85,4 +85,4 @@ def _parts(spec: CommandSpec) -> Iterator[str]:
 
 
 def _time(spec: CommandSpec, preset: str) -> str:
-    return in_words(spec.seconds[preset]) if preset in spec.seconds else ""
+    return preset_time(preset, spec.seconds, spec.projected)

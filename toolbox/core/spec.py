@@ -149,6 +149,8 @@ class CommandSpec(_Strict):
     presets: dict[str, dict[str, Any]]
     seconds: dict[str, float] = {}
     """Measured wall time of each preset on two cores."""
+    projected: dict[str, float] = {}
+    """The same of presets that never ran to their end: a measured rate times the steps of a run."""
     tables: dict[str, TableSpec]
     figures: dict[str, FigureSpec] = {}
     claims: dict[str, ClaimSpec] = {}
@@ -158,9 +160,12 @@ class CommandSpec(_Strict):
         for preset in PRESETS:
             if preset not in self.presets:
                 raise ValueError(f"preset {preset!r} is missing")
-        for preset in self.seconds:
-            if preset not in self.presets:
-                raise ValueError(f"seconds names the unknown preset {preset!r}")
+        for field in ("seconds", "projected"):
+            for preset in getattr(self, field):
+                if preset not in self.presets:
+                    raise ValueError(f"{field} names the unknown preset {preset!r}")
+        for preset in self.projected.keys() & self.seconds.keys():
+            raise ValueError(f"the time of preset {preset!r} is measured or projected, not both")
         for name, figure in self.figures.items():
             if figure.table not in self.tables:
                 raise ValueError(f"figure {name!r} reads the undeclared table {figure.table!r}")

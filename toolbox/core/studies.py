@@ -148,16 +148,16 @@ def described(study: str) -> dict[str, Any]:
 
 
 def preset_times(study: str, command: str) -> dict[str, str]:
-    """The presets of a command and the measured time of each in words, empty where not measured.
+    """The presets of a command and the time of each in words, empty where it is not known.
 
     Errors: `UsageError` with file and line where `study.yaml` cannot be read.
     """
-    from toolbox.core.times import in_words
+    from toolbox.core.times import preset_time
 
     try:
         spec = described(study)["commands"][command]
-        presets, seconds = [*spec["presets"]], spec.get("seconds") or {}
-        return {each: in_words(seconds[each]) if each in seconds else "" for each in presets}
+        known = spec.get("seconds") or {}, spec.get("projected") or {}
+        return {preset: preset_time(preset, *known) for preset in spec["presets"]}
     except Exception:
         # Whatever is wrong with the file, the strict reader says it in one sentence.
         from toolbox.core.spec import load_command
