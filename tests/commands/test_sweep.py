@@ -55,7 +55,7 @@ def file(tmp_path):
 )
 def test_the_index_is_read_as_each_scheduler_writes_it(environment, index):
     found = array_index(environment)
-    assert (found and found.place) == index
+    assert (found and found.from_zero) == index
 
 
 @pytest.mark.parametrize(

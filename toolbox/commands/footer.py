@@ -34,8 +34,8 @@ class Footer:
         if claim not in self._verdicts:
             spec = self.pool.spec
             alone = spec.model_copy(update={"claims": {claim: spec.claims[claim]}})
-            found = claims.judge(self.pool.study, alone, self.pool.params, self.pool.evidence)
-            self._verdicts[claim] = found[0]
+            verdicts = claims.judge(self.pool.study, alone, self.pool.params, self.pool.evidence)
+            self._verdicts[claim] = verdicts[0]
         return verdict_text(self._verdicts[claim])
 
 

@@ -190,14 +190,14 @@ def _first_line(error: Exception) -> str:
 
 def rng_states() -> dict[str, Any]:
     """Python's, numpy's and torch's global generators; those not imported cannot have been used."""
-    found: dict[str, Any] = {"python": random.getstate()}
+    states_of: dict[str, Any] = {"python": random.getstate()}
     if numpy := sys.modules.get("numpy"):
-        found["numpy"] = numpy.random.get_state(legacy=False)
+        states_of["numpy"] = numpy.random.get_state(legacy=False)
     if torch := sys.modules.get("torch"):
-        found["torch"] = torch.get_rng_state()
+        states_of["torch"] = torch.get_rng_state()
         if torch.cuda.is_available():
-            found["cuda"] = torch.cuda.get_rng_state_all()
-    return found
+            states_of["cuda"] = torch.cuda.get_rng_state_all()
+    return states_of
 
 
 def set_rng_states(saved: dict[str, Any]) -> None:

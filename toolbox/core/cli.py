@@ -112,17 +112,17 @@ def request_of(study: str, name: str, words: Sequence[str]) -> Request:
 
     Errors: `UsageError`, in the sentence of the command line.
     """
-    found: list[Request] = []
+    requests: list[Request] = []
     group = typer.main.get_group(study_group(study))
     try:
-        context = group.commands[name].make_context(name, list(words), obj=found.append)
+        context = group.commands[name].make_context(name, list(words), obj=requests.append)
         with context:
             group.commands[name].invoke(context)
     except Exception as error:
         if (said := parser_sentence(error)) is None:
             raise
         raise UsageError(said) from None
-    return found[0]
+    return requests[0]
 
 
 def _show(after: Callable[..., None], p: Any, folder: Path) -> None:
@@ -149,13 +149,13 @@ def contents_of(files: Mapping[str, str]) -> dict[str, str]:
     """`<name>_sha256` of each of these that is a readable file; the experiment refuses others."""
     from toolbox.core.table import sha256
 
-    found = {}
+    contents = {}
     for name, text in files.items():
         try:
-            found[f"{name}_sha256"] = sha256(Path(text))
+            contents[f"{name}_sha256"] = sha256(Path(text))
         except OSError:
             continue
-    return found
+    return contents
 
 
 def checked_device(name: str) -> str:

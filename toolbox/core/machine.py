@@ -65,9 +65,9 @@ def torch_device(asked: str) -> str:
         return "cuda" if available else "cpu"
     index = int(asked.partition(":")[2] or 0)
     if not available or index >= torch.cuda.device_count():
-        here = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if available else []
+        cards = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if available else []
         raise UsageError(
             f"--device {asked}: there is no such device here; use one of "
-            + ", ".join(["auto", "cpu", *here])
+            + ", ".join(["auto", "cpu", *cards])
         )
     return asked

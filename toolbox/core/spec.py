@@ -235,12 +235,12 @@ def load_study(study: str) -> StudySpec:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         line = mapping.lines.get(str(first["loc"][0]), 1) if first["loc"] else 1
-        inner: Any = mapping
+        value: Any = mapping
         for part in first["loc"]:  # the deepest mapping on the way knows the best line
-            if not isinstance(inner, dict) or part not in inner:
+            if not isinstance(value, dict) or part not in value:
                 break
-            line = getattr(inner, "lines", {}).get(part, line)
-            inner = inner[part]
+            line = getattr(value, "lines", {}).get(part, line)
+            value = value[part]
         raise UsageError(f"{path}:{line}: {key}: {first['msg']}") from None
 
 

@@ -19,8 +19,8 @@ def seconds_of(text: str) -> float:
         days, *rest = (int(part or 0) for part in clock.groups())
         seconds = days * 86_400.0 + rest[0] * 3600 + rest[1] * 60 + rest[2]
     elif parts:
-        found = re.findall(r"([\d.]+)([dhms])", text)
-        seconds = sum(float(number) * _UNITS[unit] for number, unit in found)
+        amounts = re.findall(r"([\d.]+)([dhms])", text)
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in amounts)
     else:
         seconds = 0.0
     if seconds <= 0:

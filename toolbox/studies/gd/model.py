@@ -136,16 +136,16 @@ def silver_values(count: int) -> Floats:
 
 def cum_sums(blocks: Blocks, N: ArrayLike) -> Floats:
     """A_N, the sum of the first N >= 1 stepsizes; closed forms inside blocks, so no drift."""
-    index, inner = blocks.locate(N)
+    index, silver_done = blocks.locate(N)
     before = np.concatenate(([0.0], blocks.end_sums))[index]
     K = int(blocks.level.max())
-    return before + blocks.long[index] + silver_counts(inner, K) @ silver_values(K)
+    return before + blocks.long[index] + silver_counts(silver_done, K) @ silver_values(K)
 
 
 def expand(blocks: Blocks, T: int) -> Floats:
     """The first T stepsizes of a schedule in blocks, (T,)."""
-    index, inner = blocks.locate(np.arange(1, T + 1))
-    return np.where(inner == 0, blocks.long[index], silver_steps(np.maximum(inner, 1)))
+    index, silver_done = blocks.locate(np.arange(1, T + 1))
+    return np.where(silver_done == 0, blocks.long[index], silver_steps(np.maximum(silver_done, 1)))
 
 
 def flat(steps: Floats) -> Blocks:
@@ -317,9 +317,9 @@ def schedule(name: str, T: int, c: float = P) -> Floats:
 def structure(name: str, T: int, c: float = P) -> tuple[Ints, NDArray[np.bool_]]:
     """Level of the block of each step and whether the prefix up to it is primitive, both (T,)."""
     blocks = schedule_blocks(name, T, c)
-    index, inner = blocks.locate(np.arange(1, T + 1))
+    index, silver_done = blocks.locate(np.arange(1, T + 1))
     level = blocks.level[index]
-    return level, blocks.primitive[index] & (inner == (1 << level) - 1)
+    return level, blocks.primitive[index] & (silver_done == (1 << level) - 1)
 
 
 def chebyshev(T: int, mu: float) -> Floats:

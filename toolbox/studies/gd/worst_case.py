@@ -226,8 +226,8 @@ def _stops(N: ArrayLike) -> Ints:
 
 
 def _primitive(blocks: Blocks, stops: Ints) -> NDArray[np.bool_]:
-    index, inner = blocks.locate(stops)
-    return np.asarray(blocks.primitive[index] & (inner == (1 << blocks.level[index]) - 1))
+    index, silver_done = blocks.locate(stops)
+    return np.asarray(blocks.primitive[index] & (silver_done == (1 << blocks.level[index]) - 1))
 
 
 def exactness_of(
@@ -273,9 +273,9 @@ def curvature_grid(blocks: Blocks, A: float, points: int) -> Floats:
 
 def _bags(blocks: Blocks, N: Ints) -> _Bags:
     """The first N steps of a schedule as bags of steps, one for each entry of N."""
-    index, inner = blocks.locate(N)
+    index, silver_done = blocks.locate(N)
     K = int(blocks.level.max())
-    counts = model.silver_counts(inner, K)
+    counts = model.silver_counts(silver_done, K)
     for level in range(1, K + 1):
         blocks_done = np.concatenate(([0], np.cumsum(blocks.level == level)))[index]
         counts += blocks_done[:, None] * model.silver_counts((1 << level) - 1, K)
@@ -385,15 +385,15 @@ def _newton(bags: _Bags, start: Floats, low: Floats, high: Floats) -> Floats:
     lam, low, high = start.copy(), low.copy(), high.copy()
     active = np.arange(lam.size)
     for _ in range(NEWTON_STEPS):
-        here = lam[active]
-        first, second = _slopes(bags[active], here)
-        low[active] = np.where(first > 0, here, low[active])
-        high[active] = np.where(first < 0, here, high[active])
-        step = here - first / second
+        lam_active = lam[active]
+        first, second = _slopes(bags[active], lam_active)
+        low[active] = np.where(first > 0, lam_active, low[active])
+        high[active] = np.where(first < 0, lam_active, high[active])
+        step = lam_active - first / second
         inside = (step > low[active]) & (step < high[active])
         lam[active] = np.where(inside, step, 0.5 * (low[active] + high[active]))
         small = inside & (first**2 < -2.0 * NEWTON_DECREMENT * second)
-        shut = high[active] - low[active] < 1e-13 * here
+        shut = high[active] - low[active] < 1e-13 * lam_active
         active = active[~(small | shut)]
         if active.size == 0:
             break

@@ -142,8 +142,8 @@ def points(task: Task, source: Stream, start: int, stop: int) -> Iterator[tuple[
         x = data.sphere(source(block), task.d, POINTS)
         # Of the whole block: a matrix product of fewer columns may be rounded otherwise.
         y = data.labels(task, x)
-        own = slice(max(start - at, 0), stop - at)
-        yield x[:, own], y[own]
+        wanted = slice(max(start - at, 0), stop - at)
+        yield x[:, wanted], y[wanted]
 
 
 def sample(task: Task, source: Stream, stop: int) -> tuple[Floats, Floats]:

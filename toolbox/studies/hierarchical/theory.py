@@ -179,8 +179,8 @@ def degree_energies(rng: np.random.Generator, task: Task, n: int, degree: int) -
         side *= math.sqrt(task.d) / np.linalg.norm(side, axis=0)
         y = data.labels(task, x)
         for k, value in enumerate(rho):
-            there = value * x + math.sqrt(1 - value**2) * side
-            found[k] += float(y @ data.labels(task, there))
+            pair = value * x + math.sqrt(1 - value**2) * side
+            found[k] += float(y @ data.labels(task, pair))
     table = np.array([gegenbauer(int(order), task.d, rho) for order in orders]).T
     energies: Floats = optimize.nnls(table, found / n)[0][1:]
     energies /= energies.sum()

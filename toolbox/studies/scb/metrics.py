@@ -366,9 +366,9 @@ def transfer_linear(tables: Tables) -> dict[str, pd.DataFrame]:
 def maps_shifted(tables: Tables) -> dict[str, pd.DataFrame]:
     """Softmax attention moved by one position, so that it looks beside the true ones."""
     rows = tables["maps"].copy()
-    own = (rows["model"] == "softmax") & (rows["map"] == "attention")
-    length = rows.loc[own, "column"].max() + 1
-    rows.loc[own, "column"] = (rows.loc[own, "column"] + 1) % length
+    softmax = (rows["model"] == "softmax") & (rows["map"] == "attention")
+    length = rows.loc[softmax, "column"].max() + 1
+    rows.loc[softmax, "column"] = (rows.loc[softmax, "column"] + 1) % length
     return {**tables, "maps": rows}
 
 
