@@ -72,8 +72,9 @@ def test_a_command_runs_there(fresh):
     assert (fresh / done.stdout.strip() / "run.json").is_file()
     version = python(fresh, "-m", "toolbox", "--version").stdout
     assert version == f"toolbox {__version__}\n"
-    if "report" in python(fresh, "-m", "toolbox", "--help").stdout:
-        assert python(fresh, "-m", "toolbox", "report", "gd").returncode == 0
+    report = python(fresh, "-m", "toolbox", "report", "gd")
+    assert report.returncode == 0, report.stderr
+    assert "gd train" in (fresh / "outputs" / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_first_cell_of_the_notebook_runs_there(fresh):

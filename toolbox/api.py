@@ -144,7 +144,8 @@ def runs(command: str | None = None, *, out: Place | None = None) -> pd.DataFram
     columns = ["study", "command", "run", "status", "seconds", "ended", "message", "path"]
     names = dict.fromkeys([*columns, *(key for row in rows for key in row)])
     frame = pd.DataFrame(rows, columns=[*names])
-    return frame.assign(ended=pd.to_datetime(frame["ended"]))
+    ended = pd.to_datetime(frame["ended"], format="ISO8601", utc=True)
+    return frame.assign(ended=ended)
 
 
 def verdicts(
