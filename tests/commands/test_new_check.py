@@ -142,6 +142,11 @@ def test_the_check_says_what_it_needs(cli, made, monkeypatch):
     assert "no study 'nonsense'" in cli("check", "nonsense").stderr
     text = (made / "pendulum" / "study.yaml").read_text()
     (made / "pendulum" / "study.yaml").write_text(
+        text.replace("statistic: exponent ", "statistic: exponentt ")
+    )
+    spec.load_study.cache_clear()
+    assert "metrics.py has no function" in cli("check", "pendulum").stderr
+    (made / "pendulum" / "study.yaml").write_text(
         text.replace("  spread:\n    about", "  x:\n    about")
     )
     spec.load_study.cache_clear()
@@ -149,5 +154,5 @@ def test_the_check_says_what_it_needs(cli, made, monkeypatch):
     assert refused.code == 1
     assert "study.yaml and cli.py differ in the command 'spread'" in refused.stderr
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    monkeypatch.setattr(places, "_inside", lambda: [ROOT / "toolbox" / "studies"])
+    monkeypatch.setattr(places, "inside", lambda: [ROOT / "toolbox" / "studies"])
     assert "pip install 'toolbox[check]'" in cli("check", "gd").stderr

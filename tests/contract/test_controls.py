@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import toolbox
 from toolbox.app import run
 from toolbox.core.claims import Evidence, Verdict, decide, judge
 from toolbox.core.pools import pools_of
@@ -32,6 +33,9 @@ def judged(
     ours = ROOT / "tests" / "studies" / case.study / "tables" / case.command
     theirs = study_file(case.study).parents[1] / "tests" / "tables" / case.command
     folder = theirs if theirs.is_dir() else ours
+    comes_along = study_file(case.study).is_relative_to(Path(toolbox.__file__).parent)
+    if comes_along and not (ROOT / "tests").is_dir() and "contract" not in case.spec.presets:
+        pytest.skip("small tables at which its claims decide are kept in the repository alone")
     if folder.is_dir():
         kept = {path.stem: pd.read_csv(path) for path in folder.glob("*.csv")}
         nothing = pd.DataFrame({"seed": [], "repeat": []}, dtype=int)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from toolbox.core import authoring
 from toolbox.core.errors import StudyError, ToolboxError
 from toolbox.core.places import VARIABLE as PLACES
 from toolbox.core.spec import load_study
@@ -35,6 +36,8 @@ def check(study: str, arguments: Sequence[str] = ()) -> int:
             f"the study {study!r}: study.yaml and cli.py differ in the command {missing[0]!r}; "
             "declare it in both or in neither"
         )
+    for command in commands:  # what is seen without a run is one sentence, not fifteen tests
+        authoring.check(study, command)
     for package in ("pytest", "hypothesis"):
         if importlib.util.find_spec(package) is None:
             raise ToolboxError(f"check needs {package}: pip install 'toolbox[check]'")
