@@ -86,3 +86,34 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
     scope: dict[str, object] = {"__name__": "page"}
     for block in blocks:
         exec(compile(block, page, "exec"), scope)
+
+
+RESULTS = ROOT / "docs" / "results" / "README.md"
+PAGES = sorted((ROOT / "docs" / "studies").glob("*.md"))
+
+
+@pytest.mark.skipif(not RESULTS.exists(), reason="the gallery is not in this checkout")
+def test_the_readme_has_the_rows_of_the_gallery():
+    """Paper, headline, verdicts and minutes; links lead to docs/results from there."""
+    index = RESULTS.read_text(encoding="utf-8")
+    rows = [line for line in index.splitlines() if line.startswith("| [")]
+    assert len(rows) == len(list((ROOT / "docs" / "results").glob("*.md"))) - 1
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for row in rows:
+        assert row.replace("](", "](docs/results/", 1) in readme, row
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_the_page_of_a_study_is_what_the_study_declares(path, cli):
+    written = cli("list", path.stem, "--format", "markdown").stdout
+    assert path.read_text(encoding="utf-8") == written, (
+        f"write it again: toolbox list {path.stem} --format markdown > {path.relative_to(ROOT)}"
+    )
+
+
+def test_every_study_has_a_page_and_the_index_names_it():
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    for study in study_names():
+        if (ROOT / "toolbox" / "studies" / study).is_dir():
+            assert f"(studies/{study}.md)" in index, f"docs/README.md does not name {study}"
+            assert ROOT / "docs" / "studies" / f"{study}.md" in PAGES

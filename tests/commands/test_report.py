@@ -11,6 +11,7 @@ from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import pytest
 
@@ -269,3 +270,70 @@ def test_one_replicate_has_no_interval_and_numbers_far_apart_stand_on_a_logarith
 
 def test_nothing_measured_is_not_drawn():
     assert span(verdict_of([float("nan")], (0.0, 1.0))) is None
+
+
+# -------------------------------------------------------------------------------- pages of Markdown
+
+
+@pytest.fixture
+def pages(cli, tmp_path):
+    """Write the pages; name -> text."""
+
+    def call(*arguments):
+        done = cli("report", *arguments, "--markdown", tmp_path / "pages")
+        assert done.code == 0, done.stderr
+        return {Path(line).name: Path(line).read_text() for line in done.stdout.splitlines()}
+
+    return call
+
+
+def test_a_page_of_a_paper_has_verdicts_and_figures(cli, pages, toss, tmp_path):
+    toss("--tosses", 2000, "--repeats", 3)
+    text = pages("coin")["coin.md"]
+    assert "# `coin`: On Coins" in text
+    (row,) = [line for line in text.splitlines() if line.startswith("| fair |")]
+    judged = json.loads(cli("verify", "coin", "--json").stdout)[0]["verdicts"][0]
+    assert row.endswith(f"| {judged['verdict']} |")
+    assert f"{judged['measured']:.4g}" in row
+    (figure,) = re.findall(r"\]\((figures/[^)]*)\)", text)
+    svg = (tmp_path / "pages" / figure).read_text()
+    assert ElementTree.fromstring(svg).attrib["width"].endswith("pt")
+    assert "coin train" not in text  # it was not run
+
+
+def test_the_index_counts_what_verify_counts(cli, pages, toss):
+    toss("--tosses", 2000, "--repeats", 3)
+    index = pages()["README.md"]
+    (row,) = [line for line in index.splitlines() if line.startswith("| [coin](coin.md)")]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    verdicts = json.loads(cli("verify", "coin", "--json").stdout)[0]["verdicts"]
+    outcomes = Counter(verdict["verdict"] for verdict in verdicts)
+    assert cells[2:6] == [str(outcomes[o]) for o in ("supported", "refuted", "inconclusive")] + [
+        "1"  # coin train has a claim and no run
+    ]
+
+
+def test_the_same_runs_give_the_same_pages(pages, toss, tmp_path):
+    toss("--tosses", 2000, "--repeats", 3)
+    first = pages("coin")
+    drawn = {path: path.read_bytes() for path in (tmp_path / "pages" / "figures").iterdir()}
+    assert pages("coin") == first
+    assert drawn == {path: path.read_bytes() for path in drawn}
+
+
+def test_a_page_that_somebody_wrote_is_not_replaced(cli, toss, tmp_path):
+    toss()
+    (tmp_path / "coin.md").write_text("mine")
+    refused = cli("report", "coin", "--markdown", tmp_path)
+    assert refused.code == 2
+    assert "coin.md is there and was not written by toolbox" in refused.stderr
+    assert (tmp_path / "coin.md").read_text() == "mine"
+    assert not (tmp_path / "figures").exists()
+
+
+def test_hostile_text_is_no_markup_in_markdown(pages, toss, tmp_path):
+    toss("--sides", f"{HOSTILE.replace(',', '')},tail")
+    pages("coin")
+    (svg,) = (tmp_path / "pages" / "figures").glob("coin-toss-*.svg")
+    tags = {element.tag.rpartition("}")[2] for element in ElementTree.parse(svg).iter()}
+    assert not tags & {"script", "img", "foreignObject"}

@@ -70,17 +70,27 @@ def report(
             help="The HTML file that is written. By default report.html in the folder of --out.",
         ),
     ] = None,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(
+            "--markdown",
+            metavar="DIR",
+            help="Write a page of Markdown for each paper, with its figures and an index, into "
+            "this folder instead; with --to as well.",
+        ),
+    ] = None,
     out: Out = OUT,
 ) -> None:
     """Write one HTML file with all results: verdicts, intervals, figures, tables, provenance.
 
     The file needs no network and no other file; send it by mail or open it where it is.
 
-    Examples: toolbox report; toolbox report gd anytime --to gd.html
+    Examples: toolbox report; toolbox report gd anytime --to gd.html;
+    toolbox report --markdown docs/results
     """
     from toolbox.commands.report import report
 
-    report(study, command, to, out)
+    report(study, command, to, markdown, out)
 
 
 def runs(

@@ -58,8 +58,15 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def in_markdown(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
-    text = re.sub(r"([\\`*_\[\]|~$^])", r"\\\1", " ".join(text.split()))
+    """Text that Markdown shows as it is, on one line; what stands between backticks is code."""
+    parts = re.split(r"(`[^`]+`)", " ".join(text.split()))
+    parts[::2] = map(_escaped, parts[::2])
+    parts[1::2] = (code.replace("|", r"\|") for code in parts[1::2])
+    return "".join(parts)
+
+
+def _escaped(text: str) -> str:
+    text = re.sub(r"([\\`*_\[\]|~$^])", r"\\\1", text)
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

@@ -195,6 +195,8 @@ class Gap(_Strict):
 class Guide(_Strict):
     """What a reader should know before and after the numbers; paragraphs of plain text."""
 
+    headline: str
+    """The result in one sentence, for a table of all papers."""
     says: tuple[str, ...]
     """What the paper says."""
     built: tuple[str, ...]

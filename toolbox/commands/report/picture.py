@@ -35,6 +35,7 @@ class Picture:
     svg: str = ""
     """An `<svg>` element without title and caption; empty where the figure cannot be drawn."""
     width: float = 0.0
+    height: float = 0.0
     """In points."""
     error: str = ""
 
@@ -63,7 +64,9 @@ def _picture(pool: Pool, name: str, spec: FigureSpec) -> Picture:
     # On a phone a wide figure is moved sideways rather than made too small to read.
     style = f"min-width: {0.8 * drawn.width:.0f}px; max-width: {1.3 * drawn.width:.0f}px"
     svg = drawn.markup.replace("<svg ", f'<svg style="{style}" ', 1)
-    return replace(empty, notes=[*map(render.in_words, notes)], svg=svg, width=drawn.width)
+    return replace(
+        empty, notes=[*map(render.in_words, notes)], svg=svg, width=drawn.width, height=drawn.height
+    )
 
 
 @dataclass(frozen=True)
