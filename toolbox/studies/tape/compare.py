@@ -105,7 +105,10 @@ def lengths_of(p: Scratch) -> tuple[int, ...]:
 def train(worker: Worker, job: Job) -> dict[str, Any]:
     """One training and its tests."""
     p, repeat = job.p, job.repeat
-    abacus = p.offsets + p.grid + 2 if isinstance(p, Add) and job.pe.startswith("abacus") else 0
+    abacus = 0
+    if isinstance(p, Add) and job.pe.startswith("abacus"):
+        # A sum has a digit more than its operands.
+        abacus = p.offsets + max(p.grid, p.train_length) + 2
     trained = 3 * p.train_length + 4 if isinstance(p, Add) else p.train_length
     shape = Shape(
         job.vocab, p.dim, p.layers, p.heads, p.ffn, base_of(job.pe), p.position_size, trained,
