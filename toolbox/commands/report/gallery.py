@@ -112,7 +112,7 @@ def _page(paper: Paper) -> list[str]:
         f"Claims: {told}. Computed in {in_words(paper.seconds)}.",
     ]
     if guide and guide.findings:
-        parts += ["## What the runs show", *map(in_markdown, guide.findings)]
+        parts += ["## Findings noted with the study", *map(in_markdown, guide.findings)]
     else:
         parts += map(in_markdown, paper.about)
     for each in paper.reproductions:
