@@ -9,7 +9,7 @@ from toolbox.core.claims import ORIGIN_NAMES
 from toolbox.core.show import region_text
 from toolbox.core.spec import CommandSpec, Guide, load_study
 from toolbox.core.studies import registered
-from toolbox.core.times import in_words
+from toolbox.core.times import preset_time
 
 _MADE = (
     "<!-- Written by `toolbox list {study} --format markdown` from study.yaml; a test compares "
@@ -106,4 +106,4 @@ def _value(value: object) -> str:
 
 
 def _time(spec: CommandSpec, preset: str) -> str:
-    return in_words(spec.seconds[preset]) if preset in spec.seconds else ""
+    return preset_time(preset, spec.seconds, spec.projected)
