@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from contract.warm import Warm
 
 import toolbox.studies
 from toolbox.core import signals, spec
@@ -75,8 +76,29 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
 
 
 @pytest.fixture
-def shell() -> Callable[..., Result]:
-    """Run one command line in a process of its own; keywords are environment variables."""
+def shell(tmp_path: Path) -> Callable[..., Result]:
+    """Run one command line in a process of its own; keywords are environment variables.
+
+    It is forked from one that has imported the heavy libraries; `interpreter` starts anew.
+    """
+
+    def call(*arguments: Any, **environment: str) -> Result:
+        process = fork(*arguments, cwd=tmp_path, **environment)
+        stdout, stderr = process.communicate(timeout=120)
+        return Result(process.returncode or 0, stdout, stderr)
+
+    return call
+
+
+def fork(*arguments: Any, cwd: Path, **environment: str) -> Warm:
+    """Begin a command line in a forked process."""
+    environment = {**os.environ, "TERM": "dumb", **environment}
+    return Warm([str(each) for each in arguments], cwd, environment)
+
+
+@pytest.fixture
+def interpreter() -> Callable[..., Result]:
+    """Run one command line in an interpreter of its own; keywords are environment variables."""
 
     def call(*arguments: Any, **environment: str) -> Result:
         done = subprocess.run(

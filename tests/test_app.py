@@ -106,8 +106,8 @@ def test_a_reader_that_goes_away_is_no_error(line):
     assert stderr == b""
 
 
-def test_a_run_in_a_process_of_its_own_has_no_escape_in_a_pipe(shell, cli):
-    result = shell("coin", "toss", FORCE_COLOR="", PYTHONWARNINGS="error")
+def test_a_run_in_a_process_of_its_own_has_no_escape_in_a_pipe(interpreter, cli):
+    result = interpreter("coin", "toss", FORCE_COLOR="", PYTHONWARNINGS="error")
     assert result.code == 0
     assert "\x1b" not in result.stdout + result.stderr
     assert "already complete" in cli("coin", "toss").stderr  # the same id in another process

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,21 +73,47 @@ def test_every_command_in_the_readme_exists(cli):
         assert command in load_study(study).commands, f"toolbox {study} {command}"
 
 
-@pytest.mark.slow
-def test_a_wheel_works_where_there_is_no_checkout(tmp_path):
-    """Built, unpacked elsewhere, run: with its data files, its study.yaml and its own outputs/."""
-    if shutil.which("git") is None:
-        pytest.skip("the sources are copied by git")
-    wheel = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
-    subprocess.run([*wheel, str(ROOT)], check=True, capture_output=True)
-    site = tmp_path / "site"
-    (built,) = tmp_path.glob("*.whl")
-    shutil.unpack_archive(built, site, "zip")
-    words = [sys.executable, "-m", "toolbox", "gd", "train", "--preset", "smoke"]
-    done = subprocess.run(
-        words, cwd=tmp_path, env={"PYTHONPATH": str(site), "PATH": "/usr/bin"}, text=True,
-        capture_output=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / done.stdout.strip()).is_dir()
-    assert done.stdout.startswith("outputs/gd/train/")
+PAGES = ["python.md", "building-blocks.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
+    """Its blocks of code, one after the other, in one namespace."""
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.S | re.M)
+    assert blocks
+    scope: dict[str, object] = {"__name__": "page"}
+    for block in blocks:
+        exec(compile(block, page, "exec"), scope)
+
+
+RESULTS = ROOT / "docs" / "results" / "README.md"
+PAGES = sorted((ROOT / "docs" / "studies").glob("*.md"))
+
+
+@pytest.mark.skipif(not RESULTS.exists(), reason="the gallery is not in this checkout")
+def test_the_readme_has_the_rows_of_the_gallery():
+    """Paper, headline, verdicts and minutes; links lead to docs/results from there."""
+    index = RESULTS.read_text(encoding="utf-8")
+    rows = [line for line in index.splitlines() if line.startswith("| [")]
+    assert len(rows) == len(list((ROOT / "docs" / "results").glob("*.md"))) - 1
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for row in rows:
+        assert row.replace("](", "](docs/results/", 1) in readme, row
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_the_page_of_a_study_is_what_the_study_declares(path, cli):
+    written = cli("list", path.stem, "--format", "markdown").stdout
+    assert path.read_text(encoding="utf-8") == written, (
+        f"write it again: toolbox list {path.stem} --format markdown > {path.relative_to(ROOT)}"
+    )
+
+
+def test_every_study_has_a_page_and_the_index_names_it():
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    for study in study_names():
+        if (ROOT / "toolbox" / "studies" / study).is_dir():
+            assert f"(studies/{study}.md)" in index, f"docs/README.md does not name {study}"
+            assert ROOT / "docs" / "studies" / f"{study}.md" in PAGES

@@ -16,13 +16,14 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-import toolbox
 from toolbox.commands import cli as commands
 from toolbox.core.environment import prefix_of
 from toolbox.core.errors import ToolboxError
-from toolbox.core.help import help_command
+from toolbox.core.help import help_command, parser_sentence
+from toolbox.core.places import discover
 from toolbox.core.streams import LostResults
-from toolbox.core.studies import docstring_of, study_file, study_group, study_names
+from toolbox.core.studies import docstring_of, study_group
+from toolbox.version import __version__
 
 _SHOWN = 200
 
@@ -68,14 +69,25 @@ class Front(TyperGroup):
 
 
 def entries() -> Iterator[Entry]:
-    """The front page. A study is there when its folder is; there is no registry."""
+    """The front page. A study is there when its folder is; there is no registry.
+
+    What cannot be used is told on stderr, and leaves the others as they are.
+    """
     shared, studies = "Shared commands", "Studies"
     for name, function in commands.SHARED.items():
         yield Entry(name, function.__doc__ or "", shared, _shared(name, function))
     sweep = Path(commands.__file__).parent / "sweep" / "__init__.py"
     yield Entry("sweep", docstring_of(sweep), shared, _sweep)
-    for name in study_names():
-        about = docstring_of(study_file(name).with_name("cli.py"))
+    found = discover()
+    if "_TOOLBOX_COMPLETE" not in os.environ:  # a shell's prompt is no place for a message
+        for sentence in found.refused.values():
+            print(f"toolbox: {sentence}", file=sys.stderr, flush=True)
+    for name in sorted(found.folders):
+        if name in (*commands.SHARED, "sweep"):
+            sentence = f"{found.folders[name]}: a study cannot be called {name!r}, as a command is"
+            print(f"toolbox: {sentence}; rename it", file=sys.stderr, flush=True)
+            continue
+        about = docstring_of(found.folders[name] / "cli.py")
         yield Entry(name, about, studies, _study(name))
 
 
@@ -96,7 +108,7 @@ def _study(name: str) -> Mount:
 
 def _version(value: bool) -> None:
     if value:
-        print(f"toolbox {toolbox.__version__}")
+        print(f"toolbox {__version__}")
         raise typer.Exit()
 
 
@@ -158,11 +170,9 @@ def _run(arguments: Sequence[str]) -> int:
         shown = name if len(str(name)) <= _SHOWN else f"{str(name)[:_SHOWN]}..."
         return _complain(f"cannot use {shown}: {error.strerror}; choose another name or place", 1)
     except Exception as error:
-        # Typer's parser errors are not public classes; they say so by these two names.
-        if not hasattr(error, "format_message") or not hasattr(error, "exit_code"):
+        if (said := parser_sentence(error)) is None:
             raise
-        message = " ".join(error.format_message().replace("Value error, ", "").split())
-        return _complain(message, int(error.exit_code))
+        return _complain(said, int(error.exit_code))  # type: ignore[attr-defined]
 
 
 def _complain(message: str, code: int) -> int:

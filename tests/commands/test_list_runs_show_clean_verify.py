@@ -5,42 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import TOYS
 
-from toolbox.core import atomic
-from toolbox.core.manifest import sealed
-from toolbox.core.times import in_words
-
-
-@pytest.fixture
-def toss(cli):
-    return lambda *arguments: cli("coin", "toss", *arguments).folder
-
-
-@pytest.fixture
-def one_of_each(cli, toss, out, stop_at):
-    """A complete, a diverged, an interrupted, a failed and a running run; name -> id."""
-    ids = {"complete": toss("--tosses", 50).name}
-    sgd = ("coin", "train", "--optimizer", "sgd", "--lr", 100, "--device", "cpu", "--quiet")
-    ids["diverged"] = Path(cli(*sgd).stdout.strip()).name
-    stop_at(0)
-    cli("coin", "toss", "--seed", 5)
-    stop_at(None)
-    folder = out / "coin" / "toss"
-    (stopped,) = folder.glob("*.checkpoint")
-    ids["interrupted"] = stopped.stem
-    manifest = json.loads((folder / ids["complete"] / "run.json").read_text())
-    failed = sealed({**manifest, "status": "failed", "message": "no luck\nTraceback"})
-    (folder / "fa11ed.failed.json").write_text(json.dumps(failed))
-    running = atomic.temporary_sibling(folder / "a11fe")
-    running.mkdir()
-    del manifest["status"], manifest["ended"], manifest["wall_seconds"]
-    (running / "run.json").write_text(json.dumps(sealed(manifest)))
-    return {**ids, "failed": "fa11ed", "running": "a11fe"}
-
+from toolbox.core.times import in_words, preset_time
 
 # ------------------------------------------------------------------------------------------ list
 
@@ -61,10 +31,34 @@ def test_list_names_every_command_and_its_presets_and_claims(cli):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shown"), [(0.5, "0.5 s"), (42, "42 s"), (100, "100 s"), (375, "6.2 min")]
+    ("seconds", "shown"),
+    [
+        (0.5, "0.5 s"),
+        (42, "42 s"),
+        (100, "100 s"),
+        (375, "6.2 min"),
+        (30_000, "8.3 h"),
+        (4_000_000, "46 days"),
+    ],
 )
 def test_a_time_is_shown_as_people_write_it(seconds, shown):
     assert in_words(seconds) == shown
+
+
+def test_a_projected_time_says_so():
+    assert preset_time("paper", {"small": 3.0}, {"paper": 7300.0}) == "about 2 h, projected"
+    assert preset_time("small", {"small": 3.0}, {"paper": 7300.0}) == "3 s"
+    assert preset_time("smoke", {"small": 3.0}) == ""
+
+
+def test_a_time_is_measured_or_projected(studies, cli):
+    text = (TOYS / "coin" / "study.yaml").read_text()
+    mark, projected = "    presets:", "    projected: {smoke: 2}\n    presets:"
+    studies("timed", study=text.replace(mark, projected, 1))
+    assert "preset smoke [about 2 s, projected]" in cli("list", "timed").stdout
+    studies("twice", study=text.replace(mark, "    seconds: {smoke: 1}\n" + projected, 1))
+    said = "the time of preset 'smoke' is measured or projected, not both"
+    assert said in cli("list", "twice").stderr
 
 
 def test_list_of_an_unknown_study_names_those_that_exist(cli):

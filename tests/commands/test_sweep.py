@@ -55,7 +55,7 @@ def file(tmp_path):
 )
 def test_the_index_is_read_as_each_scheduler_writes_it(environment, index):
     found = array_index(environment)
-    assert (found and found.place) == index
+    assert (found and found.from_zero) == index
 
 
 @pytest.mark.parametrize(
@@ -119,27 +119,27 @@ def test_the_array_index_picks_the_cell_and_is_not_the_seed(cli, file, monkeypat
     assert cli("sweep", "plan", file(), "--count").stdout == "3\n"
 
 
-def test_one_diverging_cell_stops_no_other_and_jobs_change_no_number(shell, file, tmp_path):
+def test_one_diverging_cell_stops_no_other_and_jobs_change_no_number(interpreter, file, tmp_path):
     tables = []
     for jobs in (1, 3):
         out = tmp_path / str(jobs)
-        result = shell(
+        result = interpreter(
             "sweep", "run", file(MIXED), "--jobs", jobs, "--threads", 1, TOOLBOX_OUT=str(out)
         )
         assert result.code == 1
         assert result.stdout == "2 complete, 1 diverged\n"
         assert "cell 1 (lr=1e+38)" in result.stderr
         tables.append({p.parent.name: p.read_bytes() for p in out.glob("*/*/*/curve.csv")})
-        again = shell("sweep", "run", file(MIXED), TOOLBOX_OUT=str(out))
+        again = interpreter("sweep", "run", file(MIXED), TOOLBOX_OUT=str(out))
         assert (again.code, again.stdout) == (1, result.stdout)
         assert "0 to run" in again.stderr
     assert tables[0] == tables[1]
     assert len(tables[0]) == 3
 
 
-def test_a_cell_that_refuses_its_parameters_is_failed_with_its_line(cli, shell, file):
+def test_a_cell_that_refuses_its_parameters_is_failed_with_its_line(cli, interpreter, file):
     path = file("command: coin toss\naxes: {sides: [[a, b], [one]]}\n")
-    assert shell("sweep", "run", path).code == 1
+    assert interpreter("sweep", "run", path).code == 1
     status = cli("sweep", "status", path)
     assert status.code == 1
     assert "failed: --sides one: a coin has two sides" in status.stdout
@@ -159,7 +159,7 @@ def children(pid: int) -> list[int]:
     return [cell for server in of(pid) for cell in of(server)]
 
 
-SLOW = "command: coin train\nfixed: {steps: 60, pause: 0.05}\naxes: {lr: [0.1, 0.2]}\n"
+SLOW = "command: coin train\nfixed: {steps: 40, pause: 0.05}\naxes: {lr: [0.1, 0.2]}\n"
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def started(file, out):
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
 def test_a_killed_cell_takes_nobody_with_it_and_goes_on_at_the_next_call(
-    started, shell, file, cli, out, tmp_path
+    started, interpreter, file, cli, out, tmp_path
 ):
     os.kill(children(started.pid)[0], signal.SIGKILL)
     stdout, stderr = started.communicate(timeout=60)
@@ -193,9 +193,9 @@ def test_a_killed_cell_takes_nobody_with_it_and_goes_on_at_the_next_call(
     assert stdout == "1 complete, 1 missing\n"
     assert "killed by SIGKILL" in stderr
     assert "an attempt was killed" in cli("sweep", "status", file(SLOW)).stdout
-    assert shell("sweep", "run", file(SLOW), "--threads", 1).stdout == "2 complete\n"
+    assert interpreter("sweep", "run", file(SLOW), "--threads", 1).stdout == "2 complete\n"
     reference = tmp_path / "reference"
-    shell("sweep", "run", file(SLOW), "--jobs", 1, "--threads", 1, TOOLBOX_OUT=str(reference))
+    interpreter("sweep", "run", file(SLOW), "--jobs", 1, "--threads", 1, TOOLBOX_OUT=str(reference))
     for path in reference.glob("*/*/*/curve.csv"):
         assert (out / path.relative_to(reference)).read_bytes() == path.read_bytes()
 
@@ -211,12 +211,12 @@ def test_a_stop_is_handed_on_to_the_cells_which_checkpoint(started, cli, file, o
 
 FAILING = (
     "command: coin train\nfixed: {optimizer: sgd, pause: 0.05}\n"
-    "axes:\n  zip: {lr: [1.0e+38, 0.1, 0.2, 0.3], steps: [5, 2000, 2001, 2002]}\n"
+    "axes:\n  zip: {lr: [1.0e+38, 0.1, 0.2, 0.3], steps: [5, 600, 601, 602]}\n"
 )
 
 
-def test_the_first_failure_stops_the_others_when_asked_to(shell, file, out):
-    result = shell("sweep", "run", file(FAILING), "--jobs", 2, "--threads", 1,
+def test_the_first_failure_stops_the_others_when_asked_to(interpreter, file, out):
+    result = interpreter("sweep", "run", file(FAILING), "--jobs", 2, "--threads", 1,
                    "--stop-at-first-failure")  # fmt: skip
     assert result.code == 1, result.stderr
     assert "cell 0" in result.stderr
@@ -226,15 +226,15 @@ def test_the_first_failure_stops_the_others_when_asked_to(shell, file, out):
     assert not list(out.glob("*/*/.tmp-*"))
 
 
-def test_a_limit_is_of_each_cell_and_the_next_call_goes_on(shell, file, out):
-    path = file(SLOW.replace("steps: 60", "steps: 100"))  # 5 s each
-    result = shell("sweep", "run", path, "--jobs", 2, "--threads", 1, "--limit", "2s")
+def test_a_limit_is_of_each_cell_and_the_next_call_goes_on(interpreter, file, out):
+    path = file(SLOW.replace("steps: 40", "steps: 60"))  # 3 s each
+    result = interpreter("sweep", "run", path, "--jobs", 2, "--threads", 1, "--limit", "1s")
     assert (result.code, result.stdout) == (75, "2 interrupted\n"), result.stderr
-    assert shell("sweep", "run", path, "--jobs", 2, "--threads", 1).stdout == "2 complete\n"
-    alone = shell("sweep", "run", file(SLOW), "--index", 0, "--threads", 1, "--limit", "1s")
+    assert interpreter("sweep", "run", path, "--jobs", 2, "--threads", 1).stdout == "2 complete\n"
+    alone = interpreter("sweep", "run", file(SLOW), "--index", 0, "--threads", 1, "--limit", "1s")
     assert alone.code == 75
     assert "stopped by its time limit (--limit)" in alone.stderr
-    assert shell("sweep", "run", path, "--limit", "30").code == 2
+    assert interpreter("sweep", "run", path, "--limit", "30").code == 2
 
 
 def test_a_damaged_cell_is_made_again(cli, file):
@@ -456,11 +456,11 @@ def test_limits_that_cannot_be_are_refused(cli, file, verb, flags, said):
 # ---------------------------------------------------------------------------------------- submit
 
 
-def test_submit_here_runs_what_is_missing_in_the_background(shell, cli, file):
+def test_submit_here_runs_what_is_missing_in_the_background(interpreter, cli, file):
     pytest.importorskip("submitit")
     path = file("command: gd schedule\naxes: {T: [5, 6, 7]}\n")
     cli("sweep", "run", path, "--index", 1)
-    result = shell("sweep", "submit", path, "--local", "--parallel", 1)
+    result = interpreter("sweep", "submit", path, "--local", "--parallel", 1)
     assert result.code == 0, result.stderr
     assert result.stdout.strip().isdecimal()
     assert "submitted 2 cells in 1 jobs" in result.stderr
@@ -479,10 +479,10 @@ def test_submit_without_slurm_says_what_else_there_is(cli, file, monkeypatch, tm
     assert "--local" in result.stderr
 
 
-def test_a_process_that_ends_before_a_cell_begins_is_a_failed_submission(shell, file):
+def test_a_process_that_ends_before_a_cell_begins_is_a_failed_submission(interpreter, file):
     """The background processes are `python -m toolbox`, which does not know the toy studies."""
     pytest.importorskip("submitit")
-    result = shell("sweep", "submit", file(), "--local", "--parallel", 2)
+    result = interpreter("sweep", "submit", file(), "--local", "--parallel", 2)
     assert result.code == 1
     assert result.stdout == ""
     assert "2 of 2 jobs ended before a cell began" in result.stderr

@@ -6,15 +6,37 @@ a study could break it in the same way for all of its commands.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from toolbox.app import run
 from toolbox.core import signals
+from toolbox.core.places import VARIABLE
 
-from .harness import Boundaries, Case, cases, folder_of, one_of_each_study
+from .harness import (
+    Boundaries,
+    Case,
+    cases,
+    folder_of,
+    made_once,
+    manifest,
+    one_of_each_study,
+)
 from .not_yet import NOT_YET
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No option from outside but where studies are; what stops a run is this test's alone."""
+    for name in [*os.environ]:
+        if name.startswith(("TOOLBOX_", "SLURM_", "PBS_", "LSB_", "SGE_")) and name != VARIABLE:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("TOOLBOX_OUT", str(tmp_path / "out"))
+    monkeypatch.setattr(signals, "_asked", None)
+    monkeypatch.setattr(signals, "_in_run", False)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -32,30 +54,61 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def smoke_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An outputs folder in which every command's smoke run is made once."""
-    return tmp_path_factory.mktemp("smoke")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all test processes of this session have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture(scope="session")
-def counted() -> dict[Case, int]:
-    """How many step boundaries the smoke run of a command has."""
-    return {}
+def smoke_out(shared: Path) -> Path:
+    """An outputs folder in which every command's smoke run is made once."""
+    return shared / "smoke"
 
 
 @pytest.fixture
-def smoke(
-    case: Case, smoke_out: Path, counted: dict[Case, int], monkeypatch: pytest.MonkeyPatch
-) -> Path:
-    """The folder of the command's smoke run; a failing one fails every test that needs it."""
-    if not (smoke_out / case.study / case.command).exists():
-        with monkeypatch.context() as patched:
-            boundaries = Boundaries()
-            patched.setattr(signals, "asked", boundaries.asked)
-            code = run([*case.words, "--preset", "smoke", "--out", str(smoke_out), "--quiet"])
-        assert code == 0
-        counted[case] = boundaries.count
-    return folder_of(case, smoke_out)
+def smoke_of(smoke_out: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Case], Path]:
+    """Command -> the folder of its smoke run; one that fails, fails every test that needs it."""
+
+    def make(case: Case) -> Path:
+        made = smoke_out / case.study / case.command
+        with made_once(made) as missing:
+            if missing:
+                with monkeypatch.context() as patched:
+                    counter = Boundaries()
+                    patched.setattr(signals, "asked", counter.asked)
+                    words = ["--preset", "smoke", "--out", str(smoke_out), "--quiet"]
+                    assert run([*case.words, *words]) == 0
+                made.with_suffix(".boundaries").write_text(str(counter.count))
+        return folder_of(case, smoke_out)
+
+    return make
+
+
+@pytest.fixture
+def smoke(case: Case, smoke_of: Callable[[Case], Path]) -> Path:
+    """The folder of the command's smoke run."""
+    return smoke_of(case)
+
+
+@pytest.fixture
+def counted(case: Case, smoke: Path) -> dict[Case, int]:
+    """How many step boundaries the smoke run of the command has."""
+    return {case: int(smoke.parent.with_suffix(".boundaries").read_text())}
+
+
+@pytest.fixture
+def several(case: Case, smoke: Path, shared: Path) -> Path:
+    """An outputs folder with the smoke run of the command, of more replicates: as many as every
+    claim needs."""
+    out = shared / "several"
+    with made_once(out / case.study / case.command) as missing:
+        if missing:
+            needed = [claim.min_seeds for claim in case.spec.claims.values()]
+            repeats = max([manifest(smoke)["params"]["repeats"]["value"] + 1, 3, *needed])
+            words = ["--preset", "smoke", "--quiet", "--repeats", str(repeats), "--out", str(out)]
+            assert run([*case.words, *words]) == 0
+    return out
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -9,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +26,12 @@ from .warm import Warm
 ROOT = Path(__file__).parents[2]
 HEAVY = {"torch", "numpy", "scipy", "pandas", "matplotlib", "sklearn", "cvxpy", "plotext"}
 TOYS = ROOT / "tests" / "toy_toolbox.py"
+"""The front door with the toy studies; only in a checkout."""
+MAIN = [str(TOYS)] if TOYS.is_file() else ["-m", "toolbox"]
+MOUNTED = f"sys.path.insert(0, {str(TOYS.parent)!r}); import toy_toolbox" if TOYS.is_file() else ""
+"""The line of a script that mounts the toy studies."""
+CHECKED = os.environ.get("TOOLBOX_CHECK")
+"""The one study that `toolbox check` tries; all of them without it."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ def registered() -> dict[tuple[str, str], Any]:
     """(study, command) -> what its `cli.py` defines, for every study that is there."""
     return {
         (study, command.name): command.callback.command
-        for study in study_names()
+        for study in ([CHECKED] if CHECKED else study_names())
         for command in study_group(study).registered_commands
     }
 
@@ -68,8 +76,26 @@ def cases() -> list[Case]:
 
 
 def one_of_each_study() -> list[Case]:
-    """The first command of every study."""
-    return list({case.study: case for case in reversed(cases())}.values())[::-1]
+    """The quickest command of every study that lasts long enough to be stopped and killed."""
+    studies: dict[str, list[Case]] = {}
+    for case in cases():
+        studies.setdefault(case.study, []).append(case)
+    return [min(of_study, key=_short_but_no_instant) for of_study in studies.values()]
+
+
+def _short_but_no_instant(case: Case) -> tuple[bool, float]:
+    seconds = case.spec.seconds.get("smoke", 0.0)
+    return seconds < 0.3, seconds
+
+
+@contextmanager
+def made_once(folder: Path) -> Iterator[bool]:
+    """Whether what belongs in `folder` is still to be made, which no other process begins
+    meanwhile: the test processes share it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield not folder.exists()
 
 
 class Boundaries:
@@ -94,7 +120,7 @@ class Boundaries:
 def start(*words: str, out: Path, **env: str) -> subprocess.Popen[str]:
     """Start a command line as its own process, far from any terminal."""
     return subprocess.Popen(
-        [sys.executable, str(TOYS), *words],
+        [sys.executable, *MAIN, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

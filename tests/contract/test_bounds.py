@@ -67,7 +67,7 @@ def named(tried: list[tuple[Case, str, str]]) -> list[str]:
 
 @pytest.mark.parametrize(("command", "flag", "value"), some_flags(), ids=named(some_flags()))
 def test_some_flag_at_a_bound(command: Case, flag: str, value: str, tmp_path: Path) -> None:
-    keeps(command, flag, value, tmp_path, work=1.0)
+    keeps(command, flag, value, tmp_path, work=0.5)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,14 +68,12 @@ print(*sys.modules)
     assert not set(done.stdout.split()) & HEAVY
 
 
-def test_same_seed_gives_the_same_bytes_and_another_seed_others(
-    case: Case, smoke: Path, tmp_path: Path
-) -> None:
-    argv = [*case.words, "--preset", "smoke", "--quiet", "--out"]
-    assert run([*argv, str(tmp_path / "again")]) == 0
-    assert tables(folder_of(case, tmp_path / "again")) == tables(smoke)
-    assert run([*argv, str(tmp_path / "other"), "--seed", "12345"]) == 0
-    other = folder_of(case, tmp_path / "other")
+def test_another_seed_gives_other_numbers(case: Case, smoke: Path, tmp_path: Path) -> None:
+    """That the same seed gives the same bytes is tried in another process, of another locale:
+    `test_process.test_the_same_bytes_in_another_process_locale_and_time_zone`."""
+    argv = [*case.words, "--preset", "smoke", "--quiet", "--out", str(tmp_path)]
+    assert run([*argv, "--seed", "12345"]) == 0
+    other = folder_of(case, tmp_path)
     assert tables(other) != tables(smoke)
     differs = any(_numbers(other / name) != _numbers(smoke / name) for name in tables(smoke))
     assert differs is not case.spec.deterministic
@@ -84,16 +83,18 @@ def _numbers(path: Path) -> str:
     return pd.read_csv(path).drop(columns=["seed"]).to_csv()
 
 
-def test_a_replicate_does_not_depend_on_how_many_ran_beside_it(case: Case, tmp_path: Path) -> None:
-    argv = [*case.words, "--preset", "smoke", "--quiet", "--out"]
+def test_a_replicate_does_not_depend_on_how_many_ran_beside_it(
+    case: Case, smoke: Path, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     if case.spec.deterministic:
-        assert run([*argv, str(tmp_path), "--repeats", "2"]) == 2
+        argv = [*case.words, "--preset", "smoke", "--quiet", "--out", str(tmp_path)]
+        assert run([*argv, "--repeats", "2"]) == 2
         return
-    for count in ("2", "3"):
-        assert run([*argv, str(tmp_path / count), "--repeats", count]) == 0
-    two, three = (tables(folder_of(case, tmp_path / count)) for count in ("2", "3"))
-    for name, text in two.items():
-        shared = [row for row in three[name].splitlines() if row.split(b",")[1] != b"2"]
+    more = tables(folder_of(case, request.getfixturevalue("several")))
+    alone = manifest(smoke)["params"]["repeats"]["value"]
+    for name, text in tables(smoke).items():
+        first, *rows = more[name].splitlines()
+        shared = [first, *(row for row in rows if int(row.split(b",")[1]) < alone)]
         assert sorted(shared) == sorted(text.splitlines()), name
 
 
@@ -148,9 +149,9 @@ def test_every_figure_draws_in_a_terminal(
 
 
 def test_a_table_cut_by_one_byte_is_refused_by_name(
-    case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    case: Case, smoke: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run([*case.words, "--preset", "smoke", "--quiet", "--out", str(tmp_path)]) == 0
+    shutil.copytree(smoke, tmp_path / case.study / case.command / smoke.name)
     used = {figure.table for figure in case.spec.figures.values()}
     for name in sorted(used):
         path = folder_of(case, tmp_path) / f"{name}.csv"

@@ -2,7 +2,8 @@
 
 The tables are those of the smoke run, where its parameters test the claim; else those of a preset
 `contract`, cheap values at which every claim can be judged; else small ones that are kept under
-tests/studies/<study>/tables/<command>/.
+tests/studies/<study>/tables/<command>/, of a study in a repository of its own under
+tests/tables/<command>/ beside its folder.
 """
 
 from __future__ import annotations
@@ -14,37 +15,47 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import toolbox
 from toolbox.app import run
 from toolbox.core.claims import Evidence, Verdict, decide, judge
 from toolbox.core.pools import pools_of
 from toolbox.core.spec import ClaimSpec, CommandSpec, load_command
+from toolbox.core.studies import study_file
 
 from .harness import ROOT, Case
 
 
-@pytest.fixture(scope="session")
-def judged_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("contract")
-
-
-def evidence_of(case: Case, out: Path) -> tuple[dict[str, Any], Evidence]:
+@pytest.fixture
+def judged(
+    case: Case, tmp_path: Path, request: pytest.FixtureRequest
+) -> tuple[dict[str, Any], Evidence]:
     """Parameters and tables at which the claims of a command can be judged."""
-    folder = ROOT / "tests" / "studies" / case.study / "tables" / case.command
+    ours = ROOT / "tests" / "studies" / case.study / "tables" / case.command
+    theirs = study_file(case.study).parents[1] / "tests" / "tables" / case.command
+    folder = theirs if theirs.is_dir() else ours
+    comes_along = study_file(case.study).is_relative_to(Path(toolbox.__file__).parent)
+    if comes_along and not (ROOT / "tests").is_dir() and "contract" not in case.spec.presets:
+        pytest.skip("small tables at which its claims decide are kept in the repository alone")
     if folder.is_dir():
         kept = {path.stem: pd.read_csv(path) for path in folder.glob("*.csv")}
         nothing = pd.DataFrame({"seed": [], "repeat": []}, dtype=int)
         return {}, Evidence(lambda name: kept.get(name, nothing))
-    preset = "contract" if "contract" in case.spec.presets else "smoke"
-    words = [*case.words, "--preset", preset, "--quiet", "--out", str(out)]
-    if not case.spec.deterministic and preset == "smoke":
-        words += ["--repeats", str(max(claim.min_seeds for claim in case.spec.claims.values()))]
-    assert run(words) == 0
-    pool = pools_of(out, case.study, case.command)[-1]
+    out = tmp_path
+    if "contract" in case.spec.presets:
+        words = ["--preset", "contract", "--quiet", "--out", str(out)]
+        assert run([*case.words, *words]) == 0
+    elif case.spec.deterministic:
+        request.getfixturevalue("smoke")
+        out = request.getfixturevalue("smoke_out")
+    else:
+        out = request.getfixturevalue("several")
+    (pool,) = pools_of(out, case.study, case.command)
     return pool.params, pool.evidence
 
 
-def both(case: Case, out: Path) -> tuple[dict[str, Verdict], dict[str, Verdict]]:
-    params, evidence = evidence_of(case, out)
+def both(
+    case: Case, params: dict[str, Any], evidence: Evidence
+) -> tuple[dict[str, Verdict], dict[str, Verdict]]:
     spec = case.spec if params else freed(case.spec)
     verdicts = [judge(case.study, spec, params, evidence, null) for null in (False, True)]
     real, changed = ({verdict.claim: verdict for verdict in each} for each in verdicts)
@@ -57,10 +68,10 @@ def freed(spec: CommandSpec) -> CommandSpec:
     return spec.model_copy(update={"claims": claims})
 
 
-def test_every_claim_is_judged_and_fails_under_its_control(case: Case, judged_out: Path) -> None:
-    if not case.spec.claims:
-        return
-    real, changed = both(case, judged_out)
+def test_every_claim_is_judged_and_fails_under_its_control(
+    case: Case, judged: tuple[dict[str, Any], Evidence]
+) -> None:
+    real, changed = both(case, *judged)
     for name, claim in case.spec.claims.items():
         assert_it_can_lose(claim, real[name], changed[name])
 

@@ -43,13 +43,13 @@ def test_the_table_of_verdicts_fits_80_columns(
         assert any(line.strip().startswith(verdict.claim) for line in lines), "a name is broken"
 
 
-def test_the_list_of_a_study_fits_80_columns(
-    case: Case, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_lists_fit_80_columns(
+    one: Case, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from toolbox.app import run
 
     monkeypatch.setenv("COLUMNS", "80")
-    for words in (["list"], ["list", case.study]):
+    for words in (["list"], ["list", one.study]):
         assert run(words) == 0
         lines = capsys.readouterr().out.splitlines()
         assert max(map(len, lines)) <= 80

@@ -30,7 +30,7 @@ from .harness import (
     wait_for_work,
 )
 
-WORK = 0.5
+WORK = 0.25
 """Processor seconds after which a stop is asked for."""
 HEARD_WITHIN = 3.0
 """Processor seconds in which it has to be heard, at any size."""
@@ -48,23 +48,28 @@ def test_stopped_at_its_first_middle_and_last_boundary_it_resumes_byte_for_byte(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """One run, stopped at each of them in turn and resumed from there."""
     last = counted[case] - 1
+    argv = [*case.words, "--preset", "smoke", "--out", str(tmp_path), "--quiet"]
+    gone = 0
     for where in sorted({0, last // 2, last}):
-        out = tmp_path / str(where)
-        argv = [*case.words, "--preset", "smoke", "--out", str(out), "--quiet"]
-        boundaries.stop_at(where)
-        assert run(argv) == 75, f"it did not stop at boundary {where} of {last}"
-        assert not list(out.glob("*/*/*/run.json")), "a stopped run left a finished folder"
-        assert litter(out) == []
-        boundaries.stop_at(None)
-        assert run(argv) == 0, capsys.readouterr().err
-        folder = folder_of(case, out)
-        assert tables(folder) == tables(smoke), f"stopped at boundary {where} of {last}"
-        if where > 0:  # before the first step there is nothing to go on from
-            assert manifest(folder)["resumed"], f"it began anew after a stop at boundary {where}"
-        # What was done before the stop is not done again. A crew looks now and then, so that its
-        # number of boundaries is not exact.
-        assert boundaries.count <= 1.1 * (last + 1 - where) + 3
+        boundaries.stop_at(where - gone)
+        code = run(argv)
+        if code == 0 and where == last and gone:
+            break  # a resumed run may have one boundary less; then it is over before the last one
+        assert code == 75, f"it did not stop at boundary {where} of {last}"
+        assert not list(tmp_path.glob("*/*/*/run.json")), "a stopped run left a finished folder"
+        assert litter(tmp_path) == []
+        gone = where
+    boundaries.stop_at(None)
+    assert run(argv) == 0, capsys.readouterr().err
+    # What was done before the stop is not done again. A crew looks now and then, so that its
+    # number of boundaries is not exact.
+    assert boundaries.count <= 0.1 * (last + 1) + 4
+    folder = folder_of(case, tmp_path)
+    if last > 0:  # before the first step there is nothing to go on from
+        assert manifest(folder)["resumed"], "it began anew after each stop"
+    assert tables(folder) == tables(smoke), f"stopped at boundary 0, {last // 2}, {last}"
 
 
 def test_a_stop_is_heard_at_the_default_size(
@@ -105,12 +110,14 @@ def cut_off(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGPROF, before)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1], ids=lambda n: n.name)
 def test_a_real_signal_stops_it_and_the_same_line_resumes_it(
-    one: Case, number: signal.Signals, smoke: Path, tmp_path: Path
+    one: Case, smoke: Path, tmp_path: Path
 ) -> None:
     argv = [*one.words, "--preset", "smoke"]
-    for name, share in (("early", 0.0), ("later", some_share(one))):
+    for name, number, share in (
+        ("early", signal.SIGTERM, 0.0),
+        ("later", signal.SIGUSR1, some_share(one)),
+    ):
         out = tmp_path / name
         out.mkdir()
         process = fork(*argv, out=out)

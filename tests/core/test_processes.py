@@ -23,7 +23,7 @@ def test_a_long_one_gives_way_to_the_first_that_can_be_written():
 
 
 @pytest.mark.parametrize("length", [76, 90, 150])
-def test_cells_run_side_by_side_under_a_long_tmpdir(shell, tmp_path, length):
+def test_cells_run_side_by_side_under_a_long_tmpdir(interpreter, tmp_path, length):
     """A socket's path takes 107 bytes, of which multiprocessing needs 32."""
     folder = tmp_path / "x"
     folder = folder.with_name("x" * (length - len(str(tmp_path)) - 1))
@@ -31,6 +31,6 @@ def test_cells_run_side_by_side_under_a_long_tmpdir(shell, tmp_path, length):
     assert len(str(folder)) == length
     sweep = tmp_path / "grid.yaml"
     sweep.write_text("command: coin toss\naxes: {tosses: [10, 20]}\n")
-    result = shell("sweep", "run", sweep, "--jobs", 2, TMPDIR=str(folder))
+    result = interpreter("sweep", "run", sweep, "--jobs", 2, TMPDIR=str(folder))
     assert (result.code, result.stdout) == (0, "2 complete\n"), result.stderr
     assert not list(folder.iterdir())

@@ -11,7 +11,6 @@ import sys
 
 import pytest
 
-import toolbox
 from toolbox.core import provenance
 
 HOST = socket.gethostname()
@@ -99,7 +98,7 @@ def test_a_strangers_repository_around_the_package_is_not_ours(tmp_path, monkeyp
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     inside = tmp_path / "venv" / "lib" / "toolbox"
     inside.mkdir(parents=True)
-    monkeypatch.setattr(toolbox, "__file__", str(inside / "__init__.py"))
+    monkeypatch.setattr(provenance, "__file__", str(inside / "core" / "provenance.py"))
     assert provenance.begin([], 1)["git"] is None
 
 
@@ -109,6 +108,6 @@ def test_a_machine_without_git_runs_all_the_same(monkeypatch, error, tmp_path):
         raise error
 
     (tmp_path / ".git").mkdir()
-    monkeypatch.setattr(toolbox, "__file__", str(tmp_path / "toolbox" / "__init__.py"))
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "toolbox" / "core" / "x.py"))
     monkeypatch.setattr(provenance.subprocess, "run", fail)
     assert provenance.begin([], 1)["git"] is None

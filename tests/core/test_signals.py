@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import fork
 
 from toolbox.core import signals
 
@@ -17,33 +17,23 @@ TOY = Path(__file__).parents[1] / "toy_toolbox.py"
 LONG = ["coin", "train", "--steps", "400", "--pause", "0.02", "--device", "cpu", "--threads", "1"]
 
 
-def started(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(TOY), *arguments],
-        env={**os.environ, "TERM": "dumb"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def wait_for(condition, process, seconds=60):
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, process.communicate(timeout=1)
         time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)]
 )
-def test_a_signal_leaves_a_checkpoint_and_nothing_under_a_final_name(out, number, code):
+def test_a_signal_leaves_a_checkpoint_and_nothing_under_a_final_name(out, tmp_path, number, code):
     folder = out / "coin" / "train"
-    with started(*LONG) as process:
-        wait_for(lambda: list(folder.glob(".tmp-*/curve.csv")), process)
-        process.send_signal(number)
-        stdout, stderr = process.communicate(timeout=60)
+    process = fork(*LONG, cwd=tmp_path)
+    wait_for(lambda: list(folder.glob(".tmp-*/curve.csv")), process)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == code
     assert stdout == ""
     assert stderr.splitlines()[-1].endswith("the same line resumes it")
@@ -72,10 +62,10 @@ def test_within_a_run_a_stop_is_only_remembered_until_its_end():
 def test_a_second_signal_ends_the_process_and_leaves_the_last_checkpoint(out, busy, tmp_path):
     """Within one long call of a library no handler of Python runs."""
     folder = out / "coin" / "train"
-    with started(*LONG) as process:
-        wait_for(lambda: list(folder.glob(".tmp-*/curve.csv")), process)
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+    process = fork(*LONG, cwd=tmp_path)
+    wait_for(lambda: list(folder.glob(".tmp-*/curve.csv")), process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
     (saved,) = folder.glob("*.checkpoint")
     before = saved.read_bytes()
     step = (
@@ -98,7 +88,7 @@ def test_a_second_signal_ends_the_process_and_leaves_the_last_checkpoint(out, bu
         while "deaf" not in process.stderr.readline():
             pass
         process.send_signal(signal.SIGTERM)
-        time.sleep(1.0)
+        time.sleep(0.5)
         assert process.poll() is None, "one signal waits for a step boundary"
         sent = time.monotonic()
         process.send_signal(signal.SIGTERM)
@@ -116,7 +106,7 @@ def test_install_takes_all_three():
 
 
 def test_a_run_ends_at_its_time_limit_and_the_same_line_goes_on(shell, out, tmp_path):
-    line = ("coin", "train", "--steps", 60, "--pause", 0.05, "--device", "cpu")
+    line = ("coin", "train", "--steps", 40, "--pause", 0.05, "--device", "cpu")
     stopped = shell(*line, "--limit", "1s")
     assert stopped.code == 75, stopped.stderr
     assert "stopped by its time limit (--limit) at a step boundary" in stopped.stderr

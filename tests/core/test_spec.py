@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 import yaml
 
 import toolbox.studies
 from toolbox.core.errors import UsageError
 from toolbox.core.spec import load_command, load_study, preset_line, selected, study_names
+from toolbox.core.studies import registered
 
 MINIMAL = """\
 title: T
@@ -109,3 +112,21 @@ def test_an_unknown_command_is_refused_with_those_that_exist():
 
 def test_the_line_of_a_preset_is_found():
     assert preset_line("coin", "toss", "paper").endswith("study.yaml:11")
+
+
+def test_guides_name_commands_flags_and_presets_that_exist():
+    for study in study_names():
+        loaded = load_study(study)
+        if loaded.guide is None:
+            continue
+        for named in loaded.guide.flags:
+            command, flag = named.split()
+            assert flag in {p.flag for p in registered(study, command).params.values()}, named
+        for line in loaded.guide.next:
+            program, name, command, *rest = shlex.split(line.partition("#")[0])
+            assert (program, name) == ("toolbox", study), line
+            known = {p.flag for p in registered(study, command).params.values()} | {"--preset"}
+            assert {word for word in rest if word.startswith("--")} <= known, line
+            if "--preset" in rest:
+                preset = rest[rest.index("--preset") + 1]
+                assert preset in loaded.commands[command].presets, line

@@ -34,8 +34,8 @@ def clean(yes: bool, out: Path) -> None:
 
 
 def _damaged(out: Path) -> Iterator[tuple[Path, str]]:
-    for found in store.runs(out):
-        run = found.checked()
+    for each in store.runs(out):
+        run = each.checked()
         if run.damage and run.id:
             yield run.path, f"damaged: {run.damage}"
 

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from toolbox.commands.options import OUT as OUT
+from toolbox.commands.options import POOL, Command, Format, Json, Out, PoolChoice, Study
 from toolbox.core.completion import (
-    command_words,
     figure_words,
     quietly,
     run_words,
@@ -17,50 +18,17 @@ from toolbox.core.completion import (
     study_words,
     words,
 )
-from toolbox.core.outputs import out_folder
-
-OUT = Path("outputs")
-
-Out = Annotated[
-    Path,
-    typer.Option(
-        help="Folder in which all runs are kept.", envvar="TOOLBOX_OUT", parser=out_folder
-    ),
-]
-Study = Annotated[
-    str | None,
-    typer.Argument(
-        help="Name of a study; all studies by default.", autocompletion=quietly(study_words)
-    ),
-]
-Command = Annotated[
-    str | None,
-    typer.Argument(
-        help="One command of that study; all of its commands by default.",
-        autocompletion=quietly(command_words),
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-_POOL = (
-    "The configuration whose runs are taken together: newest, all, or the beginning of a pool's "
-    "id, which `toolbox verify` prints."
-)
 
 
-def list_(study: Study = None, as_json: Json = False) -> None:
+def list_(study: Study = None, format: Format = "table", as_json: Json = False) -> None:
     """List the studies and their commands; of one study also its claims, tables and presets.
 
     Example: toolbox list gd
     """
+    from toolbox.commands.formats import chosen
     from toolbox.commands.list import list_
 
-    list_(study, as_json)
-
-
-PoolChoice = Annotated[
-    str,
-    typer.Option(help=_POOL, autocompletion=quietly(words(("newest", "all")))),
-]
+    list_(study, chosen(format, as_json))
 
 
 def verify(
@@ -75,6 +43,7 @@ def verify(
             "is false; exits 1 when one is supported there.",
         ),
     ] = False,
+    format: Format = "table",
     as_json: Json = False,
     out: Out = OUT,
 ) -> None:
@@ -84,9 +53,44 @@ def verify(
 
     Example: toolbox verify gd anytime
     """
+    from toolbox.commands.formats import chosen
     from toolbox.commands.verify import verify
 
-    raise typer.Exit(verify(study, command, pool, as_json, null, out))
+    raise typer.Exit(verify(study, command, pool, chosen(format, as_json), null, out))
+
+
+def report(
+    study: Study = None,
+    command: Command = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            "--to",
+            metavar="FILE",
+            help="The HTML file that is written. By default report.html in the folder of --out.",
+        ),
+    ] = None,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(
+            "--markdown",
+            metavar="DIR",
+            help="Write a page of Markdown for each paper, with its figures and an index, into "
+            "this folder instead; with --to as well.",
+        ),
+    ] = None,
+    out: Out = OUT,
+) -> None:
+    """Write one HTML file with all results: verdicts, intervals, figures, tables, provenance.
+
+    The file needs no network and no other file; send it by mail or open it where it is.
+
+    Examples: toolbox report; toolbox report gd anytime --to gd.html;
+    toolbox report --markdown docs/results
+    """
+    from toolbox.commands.report import report
+
+    report(study, command, to, markdown, out)
 
 
 def runs(
@@ -98,6 +102,7 @@ def runs(
             "--failed", help="List only runs that failed or diverged, with their messages."
         ),
     ] = False,
+    format: Format = "table",
     as_json: Json = False,
     out: Out = OUT,
 ) -> None:
@@ -105,9 +110,10 @@ def runs(
 
     Example: toolbox runs gd --failed
     """
+    from toolbox.commands.formats import chosen
     from toolbox.commands.runs import runs
 
-    runs(study, command, failed, as_json, out)
+    runs(study, command, failed, chosen(format, as_json), out)
 
 
 def show(
@@ -250,7 +256,7 @@ def plot(
     pool: Annotated[
         str,
         typer.Option(
-            help=_POOL,
+            help=POOL,
             autocompletion=quietly(words(("newest", "all"))),
             rich_help_panel=_FILES,
         ),
@@ -332,12 +338,51 @@ def diff(
     diff(a, b, as_json, out)
 
 
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the study: small letters and digits.")],
+    arxiv: Annotated[
+        str, typer.Option(metavar="ID", help="arXiv identifier of its paper, such as 2411.17668.")
+    ] = "0000.00000",
+) -> None:
+    """Write a study that runs into a new folder, to be changed into one of your own.
+
+    It has a generator, an experiment, a claim with its control, a figure, a test and what is needed
+    to install it.
+
+    Example: toolbox new pendulum --arxiv 2411.17668
+    """
+    from toolbox.commands.new import new
+
+    new(name, arxiv, (*SHARED, "sweep"))
+
+
+def check(
+    study: Annotated[
+        str, typer.Argument(help="Name of a study.", autocompletion=quietly(study_words))
+    ],
+) -> None:
+    """Hold a study to what every command of the toolbox keeps, by the contract suite.
+
+    Determinism, resuming byte for byte, refused values, tables as declared, claims that can lose,
+    and more; minutes. Needs pytest and hypothesis (the extra `check`). Exits with 1 when something
+    is not kept.
+
+    Example: toolbox check gd
+    """
+    from toolbox.commands.check import check
+
+    raise typer.Exit(check(study))
+
+
 SHARED: dict[str, Callable[..., None]] = {
     "list": list_,
     "plot": plot,
     "verify": verify,
+    "report": report,
     "runs": runs,
     "show": show,
     "diff": diff,
     "clean": clean,
+    "new": new,
+    "check": check,
 }

@@ -113,12 +113,12 @@ def _side(name: str, out: Path) -> Side:
                 if key is not None and key[2].startswith(name):
                     pools.setdefault(key, []).append(run)
     if not pools:
-        found = (find(name, out),)
+        runs = (find(name, out),)
     elif len(pools) > 1 or any(run.id.startswith(name) for run in store.runs(out)):
         raise UsageError(f"{name} is the beginning of several runs and pools; write more of it")
     else:
-        found = tuple(next(iter(pools.values())))  # type: ignore[assignment]
-    checked = tuple(run.checked() for run in found)
+        runs = tuple(next(iter(pools.values())))  # type: ignore[assignment]
+    checked = tuple(run.checked() for run in runs)
     for run in checked:
         if run.damage:
             raise ToolboxError(f"{run.path} is damaged: {run.damage}")
@@ -169,8 +169,8 @@ def _row(name: str, a: str, b: str) -> Iterator[str]:
         yield f"  {cells[0]:{label}} {cells[1]:{value}} {mark} {cells[2]}".rstrip()
 
 
-def _values(found: Any) -> str:
-    return ", ".join(dict.fromkeys(found))
+def _values(values: Any) -> str:
+    return ", ".join(dict.fromkeys(values))
 
 
 def _text(value: Any) -> str:

@@ -14,11 +14,11 @@ from toolbox.core.studies import study_names
 
 SUFFIXES = (".yaml", ".yml")
 _HEAD = "# A figure for toolbox plot: what it shows, and how.\n"
-_PLACE = ("target", "command", "figure", "pool", "sep", "decimal", "thousands")
+_DRAWN_FROM = ("target", "command", "figure", "pool", "sep", "decimal", "thousands")
 
 
 def save(
-    path: Path, place: Mapping[str, Any], changes: Mapping[str, Any], *, is_path: bool
+    path: Path, drawn_from: Mapping[str, Any], changes: Mapping[str, Any], *, is_path: bool
 ) -> None:
     """Write what was drawn and how.
 
@@ -28,12 +28,12 @@ def save(
     """
     import yaml
 
-    target = Path(place["target"])
+    target = Path(drawn_from["target"])
     if is_path and not (target.is_file() or target.is_dir()):
         raise UsageError(f"--save-spec {path}: a pipe cannot be drawn again; name a file")
     if path.exists() and not path.read_bytes().startswith(_HEAD.encode()):
         raise UsageError(f"--save-spec {path}: the file is there and is no figure; name another")
-    given = {name: place[name] for name in _PLACE if place.get(name) is not None}
+    given = {name: drawn_from[name] for name in _DRAWN_FROM if drawn_from.get(name) is not None}
     if is_path:
         given["target"] = os.path.relpath(target.resolve(), path.resolve().parent)
     body = yaml.safe_dump({**given, **changes}, sort_keys=False, allow_unicode=True)
@@ -46,13 +46,13 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
     Errors: `UsageError` with file and key.
     """
-    found = load_mapping(path)
-    if not isinstance(found.get("target"), str):
+    document = load_mapping(path)
+    if not isinstance(document.get("target"), str):
         raise UsageError(f"{path}: no target; name the study or the table that it draws")
-    for key in _PLACE:
-        if key in found and not isinstance(found[key], str):
-            raise UsageError(f"{found.where(key)}: {key}: expected text, not {found[key]!r}")
-    place = {key: found[key] for key in _PLACE if key in found}
-    if place["target"] not in study_names():
-        place["target"] = str(path.parent / place["target"])
-    return place, {key: value for key, value in found.items() if key not in _PLACE}
+    for key in _DRAWN_FROM:
+        if key in document and not isinstance(document[key], str):
+            raise UsageError(f"{document.where(key)}: {key}: expected text, not {document[key]!r}")
+    drawn_from = {key: document[key] for key in _DRAWN_FROM if key in document}
+    if drawn_from["target"] not in study_names():
+        drawn_from["target"] = str(path.parent / drawn_from["target"])
+    return drawn_from, {key: value for key, value in document.items() if key not in _DRAWN_FROM}

@@ -34,8 +34,8 @@ class Footer:
         if claim not in self._verdicts:
             spec = self.pool.spec
             alone = spec.model_copy(update={"claims": {claim: spec.claims[claim]}})
-            found = claims.judge(self.pool.study, alone, self.pool.params, self.pool.evidence)
-            self._verdicts[claim] = found[0]
+            verdicts = claims.judge(self.pool.study, alone, self.pool.params, self.pool.evidence)
+            self._verdicts[claim] = verdicts[0]
         return verdict_text(self._verdicts[claim])
 
 
@@ -55,7 +55,9 @@ def preset_of(pool: Pool) -> str:
     presets = {str(run.manifest["preset"]) for run in pool.runs}
     if len(presets) > 1:
         return "custom (presets " + " and ".join(sorted(presets)) + ")"
-    changed = {name: value for run in pool.runs for name, value in _changed(run, pool).items()}
+    changed = {
+        name: value for run in pool.runs for name, value in changed_params(run, pool).items()
+    }
     base = f"preset {presets.pop()}"
     if not changed:
         return base
@@ -64,7 +66,7 @@ def preset_of(pool: Pool) -> str:
     return f"custom ({base} with {', '.join(told)}{f' and {more} more' if more > 0 else ''})"
 
 
-def _changed(run: RunRecord, pool: Pool) -> dict[str, object]:
+def changed_params(run: RunRecord, pool: Pool) -> dict[str, object]:
     """Parameters that neither the preset nor the default gave."""
     apart = {"seed", "repeats", *pool.spec.pool_over}
     entries = run.manifest["params"].items()

@@ -6,18 +6,29 @@ import json
 import sys
 from collections.abc import Iterator
 
+from toolbox.commands import formats
+from toolbox.commands.studypage import page
 from toolbox.core import text
-from toolbox.core.show import draw
+from toolbox.core.show import draw, region_text
 from toolbox.core.spec import CommandSpec, load_study, sound_studies
-from toolbox.core.times import in_words
+from toolbox.core.times import preset_time
 
 
-def list_(study: str | None, as_json: bool) -> None:
-    """Print the studies, or one study in full."""
+def list_(study: str | None, format: str) -> None:
+    """Print the studies, or one study in full, as table, json, csv, markdown or latex.
+
+    In Markdown one study is a page of the documentation.
+    """
     names = [study] if study else sound_studies()
-    if as_json:
+    if format == "json":
         document = {name: load_study(name).model_dump(mode="json") for name in names}
         print(json.dumps(document, allow_nan=False))
+        return
+    if format == "markdown" and study is not None:
+        print(page(study))
+        return
+    if format != "table":
+        print(formats.written(format, *(_commands(names) if study is None else _claims(study))))
         return
     if study is None:
         rows = [
@@ -38,6 +49,25 @@ def list_(study: str | None, as_json: bool) -> None:
             print(text.wrapped(line, "  ", "      "))
 
 
+def _commands(names: list[str]) -> tuple[list[str], list[list[object]]]:
+    rows: list[list[object]] = [
+        [name, key, len(spec.claims), spec.seconds.get("small"), spec.about]
+        for name in names
+        for key, spec in load_study(name).commands.items()
+    ]
+    return ["study", "command", "claims", "seconds of small", "what it does"], rows
+
+
+def _claims(study: str) -> tuple[list[str], list[list[object]]]:
+    rows: list[list[object]] = [
+        [key, name, claim.origin, claim.statement, claim.reference, claim.paper,
+         region_text(claim.region)]
+        for key, spec in load_study(study).commands.items()
+        for name, claim in spec.claims.items()
+    ]  # fmt: skip
+    return ["command", "claim", "origin", "statement", "reference", "paper", "region"], rows
+
+
 def _parts(spec: CommandSpec) -> Iterator[str]:
     """One paragraph for each thing that a command declares."""
     if spec.cannot_diverge:
@@ -55,4 +85,4 @@ def _parts(spec: CommandSpec) -> Iterator[str]:
 
 
 def _time(spec: CommandSpec, preset: str) -> str:
-    return in_words(spec.seconds[preset]) if preset in spec.seconds else ""
+    return preset_time(preset, spec.seconds, spec.projected)

@@ -163,7 +163,7 @@ def _plot_study(request: Request, show: Show) -> None:
     study, command, figure = request.target, request.command, request.figure
     drawn, left_out, there = 0, [], []
     figures = {key for _, _, spec in selected(study, command) for key in spec.figures}
-    _known(figure, figures, study)
+    known(figure, figures, study)
     for _, name, _ in selected(study, command):
         found = survey(request.out, study, name)
         left_out += found.left_out
@@ -196,7 +196,7 @@ def _plot_run(request: Request, show: Show) -> None:
         raise UsageError(f"{folder}: no folder of a finished run ({error}); name one") from None
     study, name = manifest["study"], manifest["command"]
     spec = load_command(study, name)
-    _known(request.figure, set(spec.figures), f"{study} {name}")
+    known(request.figure, set(spec.figures), f"{study} {name}")
     status = Status(manifest["status"])
     run = RunRecord(study, name, manifest["id"], status, folder, manifest).checked()
     if wrong := run.damage or run.mismatch(spec):
@@ -212,23 +212,44 @@ def _draw_pool(
 ) -> int:
     """Draw the figures of one pool into a folder; how many there were."""
     footer, drawn = Footer(pool), 0
-    for key, declared in pool.spec.figures.items():
+    for key in pool.spec.figures:
         if figure in (None, key):
-            spec = _changed(declared, changes)
+            spec, frame, columns = of_pool(pool, key, changes)
             provenance = {
                 "title": spec.title,
                 "caption": spec.caption,
                 "command": f"toolbox {pool.study} {pool.command}",
                 "runs": [run.id for run in pool.runs],
             }
-            columns = pool.spec.tables[spec.table].all_columns
-            frame = pool.read(spec.table)
             show(frame, spec, columns, folder / key, provenance, footer.lines(spec))
             drawn += 1
     return drawn
 
 
-def _known(figure: str | None, figures: set[str], whose: str) -> None:
+def of_pool(
+    pool: Pool, figure: str, changes: Mapping[str, Any]
+) -> tuple[FigureSpec, pd.DataFrame, Mapping[str, Any]]:
+    """A declared figure with its changes, the rows that it draws, and their columns.
+
+    Errors: `UsageError` for changes that do not fit together.
+    """
+    spec = _changed(pool.spec.figures[figure], changes)
+    return spec, pool.read(spec.table), pool.spec.tables[spec.table].all_columns
+
+
+def of_frame(title: str, changes: Mapping[str, Any]) -> FigureSpec:
+    """A figure that no study declares.
+
+    Errors: `UsageError` for changes that do not fit together.
+    """
+    try:
+        return FigureSpec.model_validate({"title": title, **changes})
+    except ValidationError as error:
+        raise _sentence(error) from None
+
+
+def known(figure: str | None, figures: set[str], whose: str) -> None:
+    """Errors: `UsageError` for a figure that is not declared."""
     if figure is not None and figure not in figures:
         there = ", ".join(sorted(figures)) or "none"
         raise UsageError(f"--figure {figure}: {whose} declares {there}")
@@ -274,10 +295,7 @@ def _plot_file(request: Request, show: Show) -> None:
     stem = path if source == "-" else path.with_name(_stem(path))
     if source != "-" and not path.is_file() and path.exists():
         stem = Path("pipe")  # /dev/fd takes no picture, and its name is a number
-    try:
-        spec = FigureSpec.model_validate({"title": stem.name, **request.changes})
-    except ValidationError as error:
-        raise _sentence(error) from None
+    spec = of_frame(stem.name, request.changes)
     frame, columns, notes = _read(source, path, spec, request.reading)
     provenance = {"title": spec.title, "source": source_name(source)}
     if source != "-":

@@ -8,6 +8,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from toolbox.commands import formats
+from toolbox.commands.show import value_text
 from toolbox.core import store
 from toolbox.core.show import draw
 from toolbox.core.status import Status
@@ -21,14 +23,18 @@ _STYLES = {
 }
 
 
-def runs(study: str | None, name: str | None, failed: bool, as_json: bool, out: Path) -> None:
-    """Print the runs under `out`."""
+def runs(study: str | None, name: str | None, failed: bool, format: str, out: Path) -> None:
+    """Print the runs under `out` as table, json, csv, markdown or latex."""
     found = [run.checked() for run in store.runs(out, study, name)]
     if failed:
         bad = (Status.FAILED, Status.DIVERGED)
         found = [run for run in found if run.damage or run.status in bad]
-    if as_json:
+    if format == "json":
         print(json.dumps([_document(run) for run in found]))
+        return
+    if format != "table":
+        rows = [(*_document(run).values(),) for run in found]
+        print(formats.written(format, _FIELDS, [[_cell(part) for part in row] for row in rows]))
         return
     if not found:
         print(f"no {'failed ' if failed else ''}run under {out}")
@@ -64,6 +70,16 @@ def _differing(found: list[store.RunRecord]) -> dict[tuple[str, str], list[str]]
         which: [key for key, seen in params.items() if len(seen) > 1]
         for which, params in values.items()
     }
+
+
+_FIELDS = ("study", "command", "run", "status", "path", "parameters", "wall_seconds", "message")
+
+
+def _cell(value: Any) -> Any:
+    """Parameters as `T=400 seed=0`, all else as it is."""
+    if not isinstance(value, dict):
+        return value
+    return " ".join(f"{key}={value_text(part)}" for key, part in value.items())
 
 
 def _document(run: store.RunRecord) -> dict[str, Any]:

@@ -30,9 +30,9 @@ def show(run: str, as_json: bool, out: Path) -> None:
     print(f"\nagain  {again(record)}\nasked  {shlex.join(manifest['argv'])}")
     print("\nparameters")
     for name, entry in manifest["params"].items():
-        print(f"  {name} = {_text(entry['value'])}  ({entry['origin']})")
+        print(f"  {name} = {value_text(entry['value'])}  ({entry['origin']})")
     print("\nprovenance")
-    for key, value in _provenance(manifest).items():
+    for key, value in provenance(manifest).items():
         print(f"  {key}: {value}")
     if record.status in (Status.COMPLETE, Status.DIVERGED):
         _print_tables(record, load_command(record.study, record.command))
@@ -47,12 +47,7 @@ def again(record: store.RunRecord) -> str:
     for name, value in record.params.items():
         if (param := declared.get(name)) is None:  # the hash of a file that was read
             continue
-        if param.positional:
-            words.append(_text(value))
-        elif isinstance(value, bool):
-            words.append(param.flag if value else param.off or f"--no-{param.flag[2:]}")
-        else:
-            words += [param.flag, _text(value)]
+        words += param.words(value)
     return shlex.join(words)
 
 
@@ -75,13 +70,15 @@ def find(run: str, out: Path) -> store.RunRecord:
     return found[0]
 
 
-def _text(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """A parameter's value as it is typed on a command line."""
     if isinstance(value, list):
-        return ",".join(_text(item) for item in value)
+        return ",".join(value_text(item) for item in value)
     return repr(value) if isinstance(value, float) else str(value)
 
 
-def _provenance(manifest: dict[str, Any]) -> dict[str, str]:
+def provenance(manifest: dict[str, Any]) -> dict[str, str]:
+    """Versions, machine, seeds, times and memory of a finished run, in words."""
     git, machine = manifest["git"], manifest["machine"]
     commit = f"{git['commit']}{' + changes' if git['dirty'] else ''}" if git else "installed"
     facts = {

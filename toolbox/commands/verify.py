@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolbox.commands import formats
 from toolbox.core import claims, code, text
 from toolbox.core.errors import StudyError, ToolboxError, UsageError
 from toolbox.core.pools import Pool, choose, left_out_text, survey
-from toolbox.core.show import draw, verdict_table
+from toolbox.core.show import draw, measured_text, region_text, verdict_table
 from toolbox.core.spec import selected, tell_once
 from toolbox.core.store import RunRecord
 
@@ -22,13 +25,60 @@ Judged = tuple[Pool, list[claims.Verdict]]
 
 
 def verify(
-    study: str | None, name: str | None, pool: str, as_json: bool, null: bool, out: Path
+    study: str | None, name: str | None, pool: str, format: str, null: bool, out: Path
 ) -> int:
     """Print the verdicts; returns 1 when runs were left out, 3 when a claim is refuted, else 0.
 
     pool : newest, all, or the beginning of a pool's id
+    format : table, json, csv, markdown or latex
     null : judge each claim on the tables that its control changed as well, and return 1 when a
         control is supported
+    """
+    picked = pick(study, name, pool, out, lambda text: print(text, file=sys.stderr))
+    chosen, found, left_out = picked.chosen, picked.found, picked.left_out
+    judged = [(each, judge(each)) for each in chosen]
+    controls = [(each, judge(each, null=True)) for each in chosen] if null else []
+    if format == "json":
+        documents = [_document(*each, left_out) for each in judged]
+        for document, (_, verdicts) in zip(documents, controls, strict=False):
+            document["controls"] = [verdict.as_dict() for verdict in verdicts]
+        print(json.dumps(documents))
+    elif format != "table":
+        table = _flat if format == "csv" else _for_people
+        print(formats.written(format, *table(judged, controls)))
+    elif null:
+        pairs = zip(judged, controls, strict=True)
+        print("\n\n".join(_beside(*real, changed) for real, (_, changed) in pairs))
+    else:
+        print(_text(judged, found))
+    if any(verdict.verdict == "supported" for _, own in controls for verdict in own):
+        return CONTROL_FAILED
+    if left_out or picked.unsound:
+        return LEFT_OUT
+    refuted = any(verdict.verdict == "refuted" for _, own in judged for verdict in own)
+    return REFUTED if refuted and not null else 0
+
+
+@dataclass(frozen=True)
+class Picked:
+    """The pools that `verify STUDY [COMMAND] --pool` names."""
+
+    chosen: list[Pool]
+    found: dict[tuple[str, str], list[Pool]]
+    """All pools of each command."""
+    left_out: list[RunRecord]
+    unsound: bool
+    """Whether some study was left out, because its metrics cannot be used."""
+
+
+def pick(
+    study: str | None, name: str | None, pool: str, out: Path, tell: Callable[[str], object]
+) -> Picked:
+    """Find the pools that are asked for.
+
+    tell : called with a sentence on the runs that cannot be used, if there are any
+
+    Errors: `UsageError` where there is nothing to judge; `ToolboxError` where nothing can be.
     """
     surveys = {
         (each, command): survey(out, each, command) for each, command, _ in selected(study, name)
@@ -36,7 +86,7 @@ def verify(
     found = {where: one.pools for where, one in surveys.items()}
     left_out = [run for one in surveys.values() for run in one.left_out]
     if left_out:
-        print(left_out_text(left_out), file=sys.stderr)
+        tell(left_out_text(left_out))
     asked = " ".join(filter(None, (study, name))) or "any study"
     if not any(found.values()):
         if left_out:
@@ -50,25 +100,7 @@ def verify(
         ids = ", ".join(each.id for known in found.values() for each in known)
         raise UsageError(f"--pool {pool}: no pool of {asked} begins so; there are {ids}")
     sound = [each for each in chosen if _sound(each, alone=study is not None)]
-    unsound, chosen = len(sound) < len(chosen), sound
-    judged = [(each, _judge(each)) for each in chosen]
-    controls = [(each, _judge(each, null=True)) for each in chosen] if null else []
-    if as_json:
-        documents = [_document(*each, left_out) for each in judged]
-        for document, (_, verdicts) in zip(documents, controls, strict=False):
-            document["controls"] = [verdict.as_dict() for verdict in verdicts]
-        print(json.dumps(documents))
-    elif null:
-        pairs = zip(judged, controls, strict=True)
-        print("\n\n".join(_beside(*real, changed) for real, (_, changed) in pairs))
-    else:
-        print(_text(judged, found))
-    if any(verdict.verdict == "supported" for _, own in controls for verdict in own):
-        return CONTROL_FAILED
-    if left_out or unsound:
-        return LEFT_OUT
-    refuted = any(verdict.verdict == "refuted" for _, own in judged for verdict in own)
-    return REFUTED if refuted and not null else 0
+    return Picked(sound, found, left_out, len(sound) < len(chosen))
 
 
 def _sound(pool: Pool, alone: bool) -> bool:
@@ -86,7 +118,8 @@ def _sound(pool: Pool, alone: bool) -> bool:
     return True
 
 
-def _judge(pool: Pool, null: bool = False) -> list[claims.Verdict]:
+def judge(pool: Pool, null: bool = False) -> list[claims.Verdict]:
+    """The verdicts on the claims of a pool's command."""
     return claims.judge(pool.study, pool.spec, pool.params, pool.evidence, null)
 
 
@@ -96,7 +129,7 @@ def _text(judged: list[Judged], found: dict[tuple[str, str], list[Pool]]) -> str
     for pool, verdicts in judged:
         where = (pool.study, pool.command)
         others = found[where]
-        said = [_heading(pool, others, len(judged)), *_missing(pool)]
+        said = [_heading(pool, others, len(judged)), *missing(pool)]
         head = "\n".join(text.wrapped(line, rest="    ") for line in said)
         if not verdicts:
             parts.append(f"{head}\nno claim is declared for this command")
@@ -124,7 +157,7 @@ def _heading(pool: Pool, others: list[Pool], shown: int) -> str:
     return f"{pool.study} {pool.command}{told} ({count}, pool {pool.id}{mixed}{more})"
 
 
-def _missing(pool: Pool) -> list[str]:
+def missing(pool: Pool) -> list[str]:
     """Which replicates diverged or were left out, so that no number is taken for the whole."""
     total, diverged = len(pool.cells), len(pool.evidence.diverged)
     lines = []
@@ -138,6 +171,50 @@ def _missing(pool: Pool) -> list[str]:
             f"same {' and '.join(pool.spec.pool_over)} in all: {claims.names_of(others)}"
         )
     return lines
+
+
+def _flat(judged: list[Judged], controls: list[Judged]) -> tuple[list[str], list[list[object]]]:
+    """Columns and rows of a table with a row for each claim."""
+    columns = ["study", "command", "claim", "origin", "statement", "reference", "paper", "measured"]
+    columns += ["low", "high", "region", "replicates", "verdict"]
+    if controls:
+        columns.append("verdict under its control")
+    rows: list[list[object]] = []
+    for number, (pool, verdicts) in enumerate(judged):
+        null = {each.claim: each.verdict for each in controls[number][1]} if controls else {}
+        for v in verdicts:
+            numbers = [None if n is None else f"{n:.5g}" for n in (v.measured, v.low, v.high)]
+            row: list[object] = [
+                pool.study,
+                pool.command,
+                v.claim,
+                v.origin,
+                v.statement,
+                v.reference,
+                v.paper,
+            ]
+            row += [*numbers, region_text(v.region), v.replicates, v.verdict]
+            rows.append([*row, null.get(v.claim, "")] if controls else row)
+    return columns, rows
+
+
+def _for_people(
+    judged: list[Judged], controls: list[Judged]
+) -> tuple[list[str], list[list[object]]]:
+    """The same with fewer columns, as a paper's appendix has them."""
+    columns = ["claim", "statement", "paper", "measured [95 % CI]", "region", "seeds", "verdict"]
+    if controls:
+        columns.append("verdict under its control")
+    rows: list[list[object]] = []
+    for number, (pool, verdicts) in enumerate(judged):
+        null = {each.claim: each.verdict for each in controls[number][1]} if controls else {}
+        for v in verdicts:
+            where = f"{pool.study} {pool.command} {v.claim}"
+            statement = f"{v.statement} [{v.reference}]"
+            row: list[object] = [where, statement, v.paper, measured_text(v), region_text(v.region)]
+            row += [str(v.replicates or "-"), v.verdict]
+            rows.append([*row, null.get(v.claim, "")] if controls else row)
+    return columns, rows
 
 
 def _beside(pool: Pool, verdicts: list[claims.Verdict], changed: list[claims.Verdict]) -> str:

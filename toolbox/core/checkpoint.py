@@ -59,7 +59,7 @@ def save(
     state : a tree of `states.encode`; arrays are written from where they lie
     tables : the CSVs of the run's temporary folder, flushed;  files : its other files
     """
-    tree = {"format": _FORMAT, "state": state, "rng": states.encode(_rng_states())}
+    tree = {"format": _FORMAT, "state": state, "rng": states.encode(rng_states())}
     blobs = states.blobs_of(tree)
     starts, end = [], 0
     for blob in blobs:
@@ -188,16 +188,16 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
-def _rng_states() -> dict[str, Any]:
+def rng_states() -> dict[str, Any]:
     """Python's, numpy's and torch's global generators; those not imported cannot have been used."""
-    found: dict[str, Any] = {"python": random.getstate()}
+    states_of: dict[str, Any] = {"python": random.getstate()}
     if numpy := sys.modules.get("numpy"):
-        found["numpy"] = numpy.random.get_state(legacy=False)
+        states_of["numpy"] = numpy.random.get_state(legacy=False)
     if torch := sys.modules.get("torch"):
-        found["torch"] = torch.get_rng_state()
+        states_of["torch"] = torch.get_rng_state()
         if torch.cuda.is_available():
-            found["cuda"] = torch.cuda.get_rng_state_all()
-    return found
+            states_of["cuda"] = torch.cuda.get_rng_state_all()
+    return states_of
 
 
 def set_rng_states(saved: dict[str, Any]) -> None:

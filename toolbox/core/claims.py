@@ -110,8 +110,8 @@ def metrics_of(study: str, spec: CommandSpec) -> ModuleType:
 
 def _untested(name: str, claim: ClaimSpec, params: Mapping[str, Any]) -> Verdict:
     assert claim.requires is not None
-    here = ", ".join(f"{n} = {params[n]}" for n in compile_where(claim.requires).names)
-    reason = f"needs {claim.requires}; here {here}"
+    values = ", ".join(f"{n} = {params[n]}" for n in compile_where(claim.requires).names)
+    reason = f"needs {claim.requires}; here {values}"
     remedy = claim.test_with or flags_that_meet(claim.requires, params)
     return _verdict(name, claim, "not tested", reason, remedy=remedy)
 
@@ -248,11 +248,11 @@ def summaries(verdicts: Sequence[Verdict]) -> list[str]:
     """'the paper: 5 of 6 supported, 1 inconclusive', and the same of the other origins."""
     parts = []
     for origin in ORIGINS:
-        own = [v.verdict for v in verdicts if v.origin == origin]
-        if own:
-            counts = {o: own.count(o) for o in ("refuted", "inconclusive", "not tested")}
+        words = [v.verdict for v in verdicts if v.origin == origin]
+        if words:
+            counts = {o: words.count(o) for o in ("refuted", "inconclusive", "not tested")}
             rest = "".join(f", {count} {outcome}" for outcome, count in counts.items() if count)
-            won = f"{own.count('supported')} of {len(own)} supported"
+            won = f"{words.count('supported')} of {len(words)} supported"
             parts.append(f"{ORIGIN_NAMES[origin]}: {won}{rest}")
     return parts
 

@@ -10,9 +10,9 @@ import functools
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -20,9 +20,13 @@ from toolbox.core import signals
 from toolbox.core.command import Command, command_of
 from toolbox.core.environment import prefix_of
 from toolbox.core.errors import UsageError
-from toolbox.core.help import help_command
+from toolbox.core.help import help_command, parser_sentence
 from toolbox.core.layers import layers, origins
 from toolbox.core.options import CONTROLS, presets_foot, signature_of
+from toolbox.core.studies import study_group
+
+if TYPE_CHECKING:
+    from toolbox.core.execute import Request
 
 
 def study_app(doc: str | None) -> typer.Typer:
@@ -47,6 +51,9 @@ def command(
         study, name, params = defined.study, defined.name, defined.params
 
         def invoke(**values: Any) -> None:
+            if (take := values["ctx"].obj) is not None:
+                take(requested(defined, values))
+                return
             # To the last line: a stop after the run was published must not undo its exit code.
             with signals.defer():
                 _invoke(defined, values)
@@ -65,6 +72,17 @@ def command(
 
 def _invoke(defined: Command, values: dict[str, Any]) -> None:
     from toolbox.core.answer import perform
+
+    as_json = values["json"]
+    request = requested(defined, values)
+    after = defined.after
+    p = defined.values(values)
+    show = functools.partial(_show, after, p) if after else None
+    perform(request, defined, as_json, show)
+
+
+def requested(defined: Command, values: dict[str, Any]) -> Request:
+    """What a command line asks for; only the command's own parameters are left in `values`."""
     from toolbox.core.execute import Request
 
     ctx: typer.Context = values.pop("ctx")
@@ -72,7 +90,7 @@ def _invoke(defined: Command, values: dict[str, Any]) -> None:
     control = {key: values.pop(key) for key in CONTROLS}
     values |= {key: readable_twice(values[key]) for key in defined.files}
     contents = contents_of({key: values[key] for key in defined.files})
-    request = Request(
+    return Request(
         study=defined.study,
         command=defined.name,
         params={k: v for k, v in {**values, **contents}.items() if k not in defined.display},
@@ -87,10 +105,24 @@ def _invoke(defined: Command, values: dict[str, Any]) -> None:
         scratch=control["scratch"],
         limit=control["limit"],
     )
-    after = defined.after
-    p = defined.values(values)
-    show = functools.partial(_show, after, p) if after else None
-    perform(request, defined, control["json"], show)
+
+
+def request_of(study: str, name: str, words: Sequence[str]) -> Request:
+    """What `toolbox STUDY NAME WORDS` asks for, with environment, config and presets; nothing runs.
+
+    Errors: `UsageError`, in the sentence of the command line.
+    """
+    requests: list[Request] = []
+    group = typer.main.get_group(study_group(study))
+    try:
+        context = group.commands[name].make_context(name, list(words), obj=requests.append)
+        with context:
+            group.commands[name].invoke(context)
+    except Exception as error:
+        if (said := parser_sentence(error)) is None:
+            raise
+        raise UsageError(said) from None
+    return requests[0]
 
 
 def _show(after: Callable[..., None], p: Any, folder: Path) -> None:
@@ -117,13 +149,13 @@ def contents_of(files: Mapping[str, str]) -> dict[str, str]:
     """`<name>_sha256` of each of these that is a readable file; the experiment refuses others."""
     from toolbox.core.table import sha256
 
-    found = {}
+    contents = {}
     for name, text in files.items():
         try:
-            found[f"{name}_sha256"] = sha256(Path(text))
+            contents[f"{name}_sha256"] = sha256(Path(text))
         except OSError:
             continue
-    return found
+    return contents
 
 
 def checked_device(name: str) -> str:

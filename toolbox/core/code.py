@@ -74,12 +74,12 @@ def other_code(study: str, manifests: Iterable[Mapping[str, Any]]) -> str:
 
     Runs of versions that did not record their code are not counted as other.
     """
-    found = [changed_since(manifest.get("code"), study) for manifest in manifests]
-    other = [names for names in found if names]
+    changes = [changed_since(manifest.get("code"), study) for manifest in manifests]
+    other = [names for names in changes if names]
     if not other:
         return ""
     names = sorted({name for each in other for name in each})
-    of = "this run" if len(found) == 1 else f"{len(other)} of {len(found)} runs"
+    of = "this run" if len(changes) == 1 else f"{len(other)} of {len(changes)} runs"
     verb = "were" if len(other) > 1 else "was"
     return f"{of} {verb} made by other code ({shown(names)} changed since); --again computes anew"
 
@@ -87,10 +87,10 @@ def other_code(study: str, manifests: Iterable[Mapping[str, Any]]) -> str:
 def _sources(study: str) -> dict[str, Path]:
     """Name in messages -> file, in the order of names."""
     core = Path(__file__).parent
-    found = {f"core/{path.relative_to(core)}": path for path in core.rglob("*.py")}
+    files = {f"core/{path.relative_to(core)}": path for path in core.rglob("*.py")}
     folder = study_file(study).parent
-    found |= {f"{study}/{path.relative_to(folder)}": path for path in folder.rglob("*.py")}
-    return dict(sorted(found.items()))
+    files |= {f"{study}/{path.relative_to(folder)}": path for path in folder.rglob("*.py")}
+    return dict(sorted(files.items()))
 
 
 def stamp(path: Path) -> tuple[int, int]:

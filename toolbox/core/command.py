@@ -38,17 +38,21 @@ class Command:
         """An instance of `parameters`; fields that are not given keep their defaults."""
         return self.parameters(**{name: given[name] for name in self.params if name in given})
 
-    def compute(self, run: Any, given: Mapping[str, Any]) -> None:
+    def compute(self, run: Any, given: Mapping[str, Any], flags: bool = True) -> None:
         """The experiment. It sees only what names the run: no display parameter can change a
         number.
 
-        Errors: `UsageError` that names flags where the science named fields; `StudyError` where
-        a file of the study imports what is not there.
+        flags : name flags where the science refuses a parameter, which names fields
+
+        Errors: `UsageError` that names flags, or `ParameterError`; `StudyError` where a file of
+        the study imports what is not there.
         """
         p = self.values({k: v for k, v in given.items() if k not in self.display})
         try:
             self.experiment(run, p)
         except ParameterError as error:
+            if not flags:
+                raise
             raise UsageError(error.with_flags(self._flag, _typed)) from None
         except ImportError as error:
             refuse_import(self.study, error)

@@ -55,6 +55,23 @@ def set_policy(device: str) -> None:
     torch.backends.cudnn.deterministic = True
 
 
+@contextlib.contextmanager
+def policy_kept() -> Iterator[None]:
+    """Put back, at the end, what `set_policy` changes in a torch that the caller has imported."""
+    if (torch := sys.modules.get("torch")) is None:
+        yield
+        return
+    cudnn = torch.backends.cudnn
+    precision = torch.get_float32_matmul_precision()
+    flags = {name: getattr(cudnn, name) for name in ("allow_tf32", "benchmark", "deterministic")}
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
+        for name, value in flags.items():
+            setattr(cudnn, name, value)
+
+
 def keep_freed_memory() -> None:
     """From here on, let the C library keep what is freed for the next step.
 

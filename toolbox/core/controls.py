@@ -91,8 +91,8 @@ def _changed(rule: Control, rows: pd.DataFrame, spec: TableSpec) -> pd.DataFrame
 
     along = rows[rule.over].to_numpy()
     groups = rows.groupby(same, dropna=False, sort=False).indices
-    for place in map(np.asarray, groups.values()):
-        order = place[along[place].argsort(kind="stable")]
+    for rows_of_group in map(np.asarray, groups.values()):
+        order = rows_of_group[along[rows_of_group].argsort(kind="stable")]
         for column in rule.columns:
             values = rows[column].to_numpy(copy=True)
             values[order] = (

@@ -134,7 +134,7 @@ class Crew:
         """
         run = self.run
         state = _Jobs(lambda: at_work.collect())
-        at_work = _Here(self, function, jobs, state)
+        at_work = _InThisProcess(self, function, jobs, state)
         if self.most > 1 and len(jobs) > 1:
             at_work = self.team = _Team(self, function, jobs, state)
         known = [replicate(job) for job in jobs] if replicate else []
@@ -168,7 +168,7 @@ class Crew:
             self.team.close()
 
 
-class _Here:
+class _InThisProcess:
     """The jobs are done in this process, one after the other."""
 
     def __init__(self, crew: Crew, function: Any, jobs: Sequence[Any], state: _Jobs) -> None:
@@ -200,7 +200,7 @@ class _Here:
             self.state.live[index] = worker._loops.tree()
 
 
-class _Team(_Here):
+class _Team(_InThisProcess):
     """Processes, each on one job at a time."""
 
     def __init__(self, crew: Crew, function: Any, jobs: Sequence[Any], state: _Jobs) -> None:
@@ -228,7 +228,8 @@ class _Team(_Here):
         for _ in range(min(self.crew.most, len(waiting))):
             ours, theirs = server.Pipe()
             process = server.Process(target=_serve, args=(theirs, *about), daemon=True)
-            process.start()
+            with processes.without_main():
+                process.start()
             theirs.close()
             self.members.append(process)
             self._give(ours)

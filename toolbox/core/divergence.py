@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 def lost(manifest: Mapping[str, Any]) -> set[int]:
     """The replicates of which nothing is left: diverged as a whole, or in each of their cells."""
-    found: dict[int, list[int]] = {}
+    cells_lost: dict[int, list[int]] = {}
     for each in manifest.get("diverged", ()):
-        found.setdefault(each["repeat"], []).append(each["cells"])
-    return {repeat for repeat, cells in found.items() if len(cells) >= min(cells)}
+        cells_lost.setdefault(each["repeat"], []).append(each["cells"])
+    return {repeat for repeat, cells in cells_lost.items() if len(cells) >= min(cells)}
 
 
 def note(
@@ -45,8 +45,8 @@ def note_end(manifest: dict[str, Any], error: Diverged, repeats: int) -> Loop | 
             cells = loop.cells_of(repeat)
             cell = str(loop.item) if cells > 1 else ""
             note(manifest, repeat, error.step, str(error), cells, cell)
-            found: Loop = loop
-            return found
+            diverged_loop: Loop = loop
+            return diverged_loop
     for repeat in sorted(set(range(repeats)) - lost(manifest)):
         note(manifest, repeat, error.step, str(error))
     return None
@@ -58,8 +58,8 @@ def not_finite(value: Any) -> float | None:
         return None if math.isfinite(value) else value
     import numpy as np
 
-    found = np.asarray(_on_cpu(value), dtype=float)
-    bad = found[~np.isfinite(found)]
+    numbers = np.asarray(_on_cpu(value), dtype=float)
+    bad = numbers[~np.isfinite(numbers)]
     return float(bad.flat[0]) if bad.size else None
 
 

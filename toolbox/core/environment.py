@@ -55,9 +55,13 @@ def warnings(ctx: Any, prefix: str, environ: Mapping[str, str] = os.environ) -> 
         owner = max(beginnings, key=len, default=ROOT)
         if owner in others:
             continue
-        own = owner != ROOT
-        near = _nearest(name, known, prefix if own else ROOT, 0.5 if own else 0.75)
-        if own or near:  # a container file may set TOOLBOX_VERSION: what is not near is not meant
+        of_a_command = owner != ROOT
+        near = _nearest(
+            name, known, prefix if of_a_command else ROOT, 0.5 if of_a_command else 0.75
+        )
+        if (
+            of_a_command or near
+        ):  # a container file may set TOOLBOX_VERSION: what is not near is not meant
             hint = f"; did you mean {near}?" if near else ""
             yield (
                 f"{name} is set, but {ctx.command_path} has no such option, so it is ignored{hint}"
@@ -72,8 +76,8 @@ def _nearest(name: str, known: Iterable[str], prefix: str, cutoff: float) -> str
         words = {word: each for word, each in words.items() if "_" not in word}
     from toolbox.core.suggest import nearest
 
-    found = nearest(tail, words, cutoff)
-    return words[found] if found else None
+    nearest_word = nearest(tail, words, cutoff)
+    return words[nearest_word] if nearest_word else None
 
 
 def _beside(ctx: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -85,8 +89,8 @@ def _beside(ctx: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 
 def _parents(ctx: Any) -> list[Any]:
-    found = []
+    parents = []
     while ctx.parent is not None:
         ctx = ctx.parent
-        found.append(ctx)
-    return found
+        parents.append(ctx)
+    return parents

@@ -61,6 +61,8 @@ class Request:
     scratch: Path | None = None
     limit: float | None = None
     """Seconds after which the run checkpoints and ends as interrupted."""
+    argv: tuple[str, ...] = ()
+    """The command line, for the manifest; by default that of this process."""
 
     @property
     def paths(self) -> RunPaths:
@@ -124,7 +126,7 @@ def _compute(request: Request, paths: RunPaths, experiment: Experiment) -> RunRe
         },
         "code": code.code_of(request.study),
         "resumed": [],
-        **provenance.begin(sys.argv, threads),
+        **provenance.begin([*(request.argv or sys.argv)], threads),
     }
     folder = paths.new_temporary()
     tables: Path = folder
@@ -249,7 +251,7 @@ def record_refusal(request: Request, message: str) -> None:
     paths.command_folder.mkdir(parents=True, exist_ok=True)
     params = {k: {"value": v, "origin": request.origins[k]} for k, v in request.params.items()}
     about = {"id": paths.id, "study": request.study, "command": request.command}
-    begun = provenance.begin(sys.argv, machine.default_threads())
+    begun = provenance.begin([*(request.argv or sys.argv)], machine.default_threads())
     manifest = {**about, "preset": request.preset, "params": params, **begun}
     _record_failure(paths, {**manifest, "status": Status.FAILED, "message": message})
 

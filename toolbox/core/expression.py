@@ -209,8 +209,8 @@ class _Checker:
         if not isinstance(node, ast.List):
             raise self.refuse(node, "the right side of `in` is a list of values such as [1, 2]")
         for each in node.elts:
-            inner = each.operand if isinstance(each, ast.UnaryOp) else each
-            if not isinstance(inner, ast.Constant):
+            literal = each.operand if isinstance(each, ast.UnaryOp) else each
+            if not isinstance(literal, ast.Constant):
                 raise self.refuse(each, "a list holds values only")
         return node.elts
 
@@ -245,8 +245,8 @@ class _Walker:
                     result = join(result, self.condition(part))
                 return result
             case ast.UnaryOp(op=ast.Not(), operand=operand):
-                inner = self.condition(operand)
-                return ~inner if _is_column(inner) else not inner
+                condition = self.condition(operand)
+                return ~condition if _is_column(condition) else not condition
             case ast.UnaryOp(operand=operand):
                 return -_number(self.value(operand))
             case ast.BinOp(op=arith, left=left, right=right):

@@ -86,5 +86,15 @@ def help_command(prefix: str, foot: Callable[[], str] = lambda: "") -> type[Type
     return HelpCommand
 
 
+def parser_sentence(error: Exception) -> str | None:
+    """What an error of Typer's parser says; None for any other error.
+
+    Its errors are not public classes; they say so by these two names.
+    """
+    if not hasattr(error, "format_message") or not hasattr(error, "exit_code"):
+        return None
+    return " ".join(error.format_message().replace("Value error, ", "").split())
+
+
 def _plain(message: str) -> str:
     return " ".join(message.replace("Value error, ", "").split()).rstrip(".")

@@ -36,8 +36,8 @@ def mean(values: Array, level: float = CONFIDENCE) -> tuple[Array, Array, Array]
         of = count == n
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # equal values: no test, but an interval of width 0
-            found = stats.ttest_1samp(off[:n, of] / scale[of], 0.0).confidence_interval(level)
-        low[of], high[of] = centre[of] + scale[of] * found.low, centre[of] + scale[of] * found.high
+            ci = stats.ttest_1samp(off[:n, of] / scale[of], 0.0).confidence_interval(level)
+        low[of], high[of] = centre[of] + scale[of] * ci.low, centre[of] + scale[of] * ci.high
     return centre, low, high
 
 
@@ -69,14 +69,14 @@ def median_ranks(count: int, level: float = CONFIDENCE) -> tuple[int, int] | Non
 
     if count < 2:
         return None
-    found = stats.quantile_test(np.arange(float(count)), p=0.5).confidence_interval(level)
-    exist = np.isfinite(found.low) and np.isfinite(found.high)
-    return (int(found.low), int(found.high)) if exist else None
+    interval = stats.quantile_test(np.arange(float(count)), p=0.5).confidence_interval(level)
+    exist = np.isfinite(interval.low) and np.isfinite(interval.high)
+    return (int(interval.low), int(interval.high)) if exist else None
 
 
 def proportion(successes: int, count: int, level: float = CONFIDENCE) -> tuple[float, float, float]:
     """Share and limits of Clopper and Pearson."""
     from scipy import stats
 
-    found = stats.binomtest(successes, count).proportion_ci(level, method="exact")
-    return successes / count, float(found.low), float(found.high)
+    interval = stats.binomtest(successes, count).proportion_ci(level, method="exact")
+    return successes / count, float(interval.low), float(interval.high)

@@ -19,10 +19,10 @@ SOURCES = {"COMMANDLINE": "flag", "ENVIRONMENT": "environment", "DEFAULT": "defa
 
 def layers(ctx: typer.Context) -> dict[str, Any]:
     """The values of preset and config of this command line, and the preset's name."""
-    found: dict[str, Any] = ctx.meta.setdefault(
+    values: dict[str, Any] = ctx.meta.setdefault(
         "toolbox.layers", {"preset": {}, "config": {}, "preset_name": "small"}
     )
-    return found
+    return values
 
 
 def preset_reader(study: str, name: str, params: Mapping[str, Param]) -> Callable[..., str]:
@@ -31,11 +31,11 @@ def preset_reader(study: str, name: str, params: Mapping[str, Param]) -> Callabl
     def read(ctx: typer.Context, value: str) -> str:
         from toolbox.core.presets import preset_values
 
-        found = layers(ctx)
+        known = layers(ctx)
         if not ctx.resilient_parsing:
-            found["preset"] = preset_values(study, name, value, params)
-            found["preset_name"] = value
-            ctx.default_map = {**found["preset"], **found["config"]}
+            known["preset"] = preset_values(study, name, value, params)
+            known["preset_name"] = value
+            ctx.default_map = {**known["preset"], **known["config"]}
         return value
 
     return read
@@ -47,10 +47,10 @@ def config_reader(params: Mapping[str, Param]) -> Callable[..., Path | None]:
     def read(ctx: typer.Context, value: Path | None) -> Path | None:
         from toolbox.core.presets import config_values
 
-        found = layers(ctx)
+        known = layers(ctx)
         if value is not None and not ctx.resilient_parsing:
-            found["config"] = config_values(value, params)
-            ctx.default_map = {**found["preset"], **found["config"]}
+            known["config"] = config_values(value, params)
+            ctx.default_map = {**known["preset"], **known["config"]}
         return value
 
     return read
@@ -58,11 +58,11 @@ def config_reader(params: Mapping[str, Param]) -> Callable[..., Path | None]:
 
 def origins(ctx: typer.Context, names: Mapping[str, Any]) -> dict[str, str]:
     """Where each value came from: flag, environment, config, preset or default."""
-    found = layers(ctx)
+    known = layers(ctx)
     result = {}
     for name in names:
         source = ctx.get_parameter_source(name)
         key = source.name if source is not None else "DEFAULT"
-        layer = "config" if name in found["config"] else f"preset {found['preset_name']}"
+        layer = "config" if name in known["config"] else f"preset {known['preset_name']}"
         result[name] = SOURCES.get(key, layer)
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import time
 from collections.abc import Sequence
@@ -40,7 +41,7 @@ class LoopProgress:
             self.due = now + _LINE_SECONDS
             return
         share = share_of(loops)
-        if moves_its_cursor(sys.stderr):
+        if _bars() is not None:
             self.due = now + _BAR_SECONDS
             self._draw(loops, share)
             return
@@ -73,10 +74,9 @@ class LoopProgress:
 
     def _draw(self, loops: Sequence[Loop], share: float) -> None:
         if self._bar is None:
-            from tqdm import tqdm
-
+            bar = _bars()
             form = "{desc} {percentage:3.0f} %|{bar}| {elapsed}<{remaining}{postfix}"
-            self._bar = tqdm(total=1.0, initial=share, leave=False, dynamic_ncols=True,
+            self._bar = bar(total=1.0, initial=share, leave=False, dynamic_ncols=True,
                              bar_format=form)  # fmt: skip
         self._bar.set_description_str(place_of(loops), refresh=False)
         self._bar.set_postfix_str(self.note, refresh=False)
@@ -90,6 +90,22 @@ class LoopProgress:
 
     def _line(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
+
+
+def _bars() -> Any:
+    """tqdm's class of bars for a terminal or a notebook; None where only lines can be shown.
+
+    A notebook shows bars through the package ipywidgets.
+    """
+    if moves_its_cursor(sys.stderr):
+        from tqdm import tqdm
+
+        return tqdm
+    if "ipykernel" in sys.modules and importlib.util.find_spec("ipywidgets") is not None:
+        from tqdm.notebook import tqdm as notebook_tqdm
+
+        return notebook_tqdm
+    return None
 
 
 def place_of(loops: Sequence[Loop]) -> str:

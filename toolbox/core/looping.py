@@ -67,11 +67,11 @@ class Looping:
         A cell may hold further loops. On a resume its first lines run again, up to the inner loop
         that was under way; what they write is not written twice.
         """
-        found = list(items)
-        known = [] if replicate is None else [replicate(item) for item in found]
+        every = list(items)
+        known = [] if replicate is None else [replicate(item) for item in every]
         return self._loops.run(Loop(
-            label, list(states), lambda index: found[index] if index < len(found) else END,
-            len(found), replicate=replicate, cells_of=known.count,
+            label, list(states), lambda index: every[index] if index < len(every) else END,
+            len(every), replicate=replicate, cells_of=known.count,
         ))  # fmt: skip
 
     def replicates(self, *states: Any, label: str = "replicates") -> Iterator[int]:

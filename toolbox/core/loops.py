@@ -49,7 +49,7 @@ class Loop:
     """The states at the start of the cell under way."""
     final: Any = None
     """The states when it ended."""
-    inner: Scope | None = None
+    cell: Scope | None = None
     """What the cell under way has seen; None between two cells."""
 
 
@@ -109,13 +109,13 @@ class Loops:
         scope, depth = self.scopes[-1], len(self.scopes)
         scope.loops.append(loop)
         self.unwinding = False
-        inner = self._take_up(loop, scope)
+        inside = self._take_up(loop, scope)
         if loop.ended:
             return
         self.active.append(loop)
         try:
             while True:
-                if inner is None:
+                if inside is None:
                     stop = signals.asked()
                     if stop is not None or time.monotonic() >= self.due:
                         self.boundary(stop)
@@ -128,13 +128,13 @@ class Loops:
                     item = loop.fetch(loop.index)
                 loop.item = item
                 if not loop.steps:
-                    loop.inner = Scope(inner or [])
-                    self.scopes.append(loop.inner)
-                    inner = None
+                    loop.cell = Scope(inside or [])
+                    self.scopes.append(loop.cell)
+                    inside = None
                 yield item
                 if not loop.steps:
                     del self.scopes[depth:]
-                    loop.inner = None
+                    loop.cell = None
                 loop.index += 1
         except BaseException as error:
             if loop not in self.active:  # left behind by an exception, and closed only now
@@ -169,15 +169,15 @@ class Loops:
             return None
         if saved["inner"]:
             loop.begun = saved["states"]
-            inner: list[Any] = saved["inner"]
-            return inner
+            inside: list[Any] = saved["inner"]
+            return inside
         arrived, self.arrived = self.arrived, None
         assert arrived is not None
         arrived()
         return None
 
     def _end(self, loop: Loop) -> None:
-        loop.inner, loop.ended, loop.begun = None, True, None
+        loop.cell, loop.ended, loop.begun = None, True, None
         loop.final = states.frozen(loop.holds, self.folder)
         self.progress.ended(loop, self.active)
 
@@ -218,16 +218,16 @@ class Loops:
 def _tree(scope: Scope, path: list[Loop], cut: Loop | None) -> list[Any]:
     loop = path[0]
     before = [_ended(each) for each in scope.loops if each is not loop]
-    if loop is not cut and loop.inner is not None and len(path) > 1:
-        inner = _tree(loop.inner, path[1:], cut)
-        return [*before, _under_way(loop, loop.index, loop.begun, inner)]
+    if loop is not cut and loop.cell is not None and len(path) > 1:
+        inside = _tree(loop.cell, path[1:], cut)
+        return [*before, _under_way(loop, loop.index, loop.begun, inside)]
     now = [states.encode(value) for value in loop.holds]
     return [*before, _under_way(loop, loop.index + (loop is cut), now, [])]
 
 
-def _under_way(loop: Loop, index: int, held: list[Any], inner: list[Any]) -> dict[str, Any]:
+def _under_way(loop: Loop, index: int, held: list[Any], inside: list[Any]) -> dict[str, Any]:
     return {"label": loop.label, "index": index, "ended": False, "early": False, "states": held,
-            "inner": inner}  # fmt: skip
+            "inner": inside}  # fmt: skip
 
 
 def _ended(loop: Loop) -> dict[str, Any]:

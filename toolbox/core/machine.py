@@ -7,7 +7,7 @@ import os
 from toolbox.core import scheduler
 from toolbox.core.errors import UsageError
 
-_THREAD_VARIABLES = (
+THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -46,7 +46,7 @@ def allowed_cores() -> int:
 def set_threads(threads: int | None) -> int:
     """Cap BLAS, OpenMP and torch; effective only before their first import. Returns the cap."""
     count = threads or default_threads()
-    for name in _THREAD_VARIABLES:
+    for name in THREAD_VARIABLES:
         os.environ[name] = str(count)
     return count
 
@@ -65,9 +65,9 @@ def torch_device(asked: str) -> str:
         return "cuda" if available else "cpu"
     index = int(asked.partition(":")[2] or 0)
     if not available or index >= torch.cuda.device_count():
-        here = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if available else []
+        cards = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if available else []
         raise UsageError(
             f"--device {asked}: there is no such device here; use one of "
-            + ", ".join(["auto", "cpu", *here])
+            + ", ".join(["auto", "cpu", *cards])
         )
     return asked

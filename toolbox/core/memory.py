@@ -73,8 +73,8 @@ def available(device: str = "cpu") -> int | None:
         import torch
 
         return int(torch.cuda.mem_get_info(device)[0])
-    found = [*_on_the_machine(), *_in_the_groups(), *_below_the_limits()]
-    return max(0, min(found)) if found else None
+    limits = [*_on_the_machine(), *_in_the_groups(), *_below_the_limits()]
+    return max(0, min(limits)) if limits else None
 
 
 def in_words(size: float) -> str:
@@ -97,10 +97,10 @@ def _on_the_machine() -> Iterator[int]:
 
 
 def _in_the_groups(
-    root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+    root: Path = Path("/sys/fs/cgroup"), of_process: Path = Path("/proc/self/cgroup")
 ) -> Iterator[int]:
     """Room in each control group around this process, both versions of them."""
-    for line in _text(own).splitlines():
+    for line in _text(of_process).splitlines():
         _, controllers, name = line.split(":", 2)
         if not controllers:
             top, limit, usage, idle = root, "memory.max", "memory.current", "inactive_file"
@@ -134,12 +134,12 @@ def _below_the_limits() -> Iterator[int]:
 
 def _numbers(path: Path) -> dict[str, int]:
     """The lines "name: 123 kB" or "name 123" of a file."""
-    found = {}
+    numbers = {}
     for line in _text(path).splitlines():
         name, *rest = line.replace(":", " ").split()
         if rest and rest[0].isdecimal():
-            found[name] = int(rest[0])
-    return found
+            numbers[name] = int(rest[0])
+    return numbers
 
 
 def _text(path: Path) -> str:

@@ -160,6 +160,14 @@ class Param:
             return ",".join(self._text_one(v) for v in value)
         return self._text_one(value)
 
+    def words(self, value: Any) -> list[str]:
+        """The words of a command line that give it this value."""
+        if self.positional:
+            return [self.text(value)]
+        if self.kind is bool:
+            return [self.flag if value else self.off_flag]
+        return [self.flag, self.text(value)]
+
     def _text_one(self, value: Any) -> str:
         return repr(value) if isinstance(value, float) else str(value)
 

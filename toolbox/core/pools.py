@@ -53,13 +53,13 @@ class Pool:
         done: dict[Replicate, frozenset[Cell]] = {}
         frames, overlapping = [], False
         for run in sorted(self.runs, key=lambda run: (-run.params["repeats"], run.id)):
-            own, fresh = self._cells(run), []
+            cells, fresh = self._cells(run), []
             for repeat in range(run.params["repeats"]):
                 known = done.get((run.params["seed"], repeat), frozenset())
-                if not own <= known:
+                if not cells <= known:
                     fresh.append(repeat)
-                    overlapping |= bool(own & known)
-                    done[run.params["seed"], repeat] = own | known
+                    overlapping |= bool(cells & known)
+                    done[run.params["seed"], repeat] = cells | known
             if fresh:
                 frame = run.read(table, self.spec)
                 frames.append(frame[frame["repeat"].isin(fresh)])
@@ -125,8 +125,8 @@ def survey(out: Path, study: str, command: str) -> Survey:
     spec = load_command(study, command)
     groups: dict[str, list[RunRecord]] = {}
     left_out = []
-    for found in runs(out, study, command):
-        run = found.checked()
+    for each in runs(out, study, command):
+        run = each.checked()
         if run.status not in (Status.COMPLETE, Status.DIVERGED, None) or run.state == "running":
             continue
         if wrong := run.damage or run.mismatch(spec):

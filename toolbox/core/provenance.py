@@ -14,8 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import toolbox
 from toolbox.core import machine, scheduler, seeds
+from toolbox.version import __version__
 
 SCHEMA = 1
 _INSTALLED = ("site-packages", "dist-packages")
@@ -32,7 +32,7 @@ def begin(argv: list[str], threads: int) -> dict[str, Any]:
     """What is known before a run starts."""
     return {
         "schema": SCHEMA,
-        "toolbox": toolbox.__version__,
+        "toolbox": __version__,
         "git": _git(),
         "argv": argv,
         "seed_derivation": seeds.DERIVATION,
@@ -58,18 +58,18 @@ def usage() -> dict[str, Any]:
 
     A run that computes in processes of its own puts theirs into its manifest, as `workers`.
     """
-    own = resource.getrusage(resource.RUSAGE_SELF)
+    used = resource.getrusage(resource.RUSAGE_SELF)
     # Linux counts in kilobytes, macOS in bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     return {
-        "cpu_seconds": round(own.ru_utime + own.ru_stime, 3),
-        "peak_memory_bytes": own.ru_maxrss * unit,
+        "cpu_seconds": round(used.ru_utime + used.ru_stime, 3),
+        "peak_memory_bytes": used.ru_maxrss * unit,
     }
 
 
 def _versions() -> dict[str, str]:
     """Versions of the installed packages this process imported: what can have shaped a number."""
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for name, module in sorted(sys.modules.items()):
         if "." in name or name.startswith("_"):
             continue
@@ -79,8 +79,8 @@ def _versions() -> dict[str, str]:
         )
         roots = [path for path in Path(origin).parents if path.name in _INSTALLED]
         if roots and (known := _distribution(name, roots[0])):
-            found[known[0]] = known[1]
-    return dict(sorted(found.items()))
+            versions[known[0]] = known[1]
+    return dict(sorted(versions.items()))
 
 
 @functools.cache
@@ -90,14 +90,14 @@ def _distribution(module: str, root: Path) -> tuple[str, str] | None:
     `metadata.packages_distributions` would read the list of files of every package there.
     """
     try:  # most are named alike
-        found = metadata.distribution(module)
+        distribution = metadata.distribution(module)
     except metadata.PackageNotFoundError:
         infos = (metadata.PathDistribution(path) for path in sorted(root.glob("*.dist-info")))
         among = (each for each in infos if module in _modules_of(each))
         if (other := next(among, None)) is None:
             return None
-        found = other
-    return str(found.metadata["Name"]), found.version
+        distribution = other
+    return str(distribution.metadata["Name"]), distribution.version
 
 
 def _modules_of(distribution: metadata.Distribution) -> set[str]:
@@ -139,7 +139,7 @@ def _accelerator() -> str:
 
 def _git() -> dict[str, Any] | None:
     """Commit and cleanliness of the checkout this package runs from; None for an installed one."""
-    root = Path(toolbox.__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     # A virtual environment may lie inside a stranger's repository: only our own root counts.
     if not (root / ".git").exists():
         return None

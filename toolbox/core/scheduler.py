@@ -90,8 +90,8 @@ class Index:
     first: int
 
     @property
-    def place(self) -> int:
-        """The place, counted from 0."""
+    def from_zero(self) -> int:
+        """The same, counted from 0."""
         return self.value - self.first
 
 

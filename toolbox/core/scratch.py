@@ -51,8 +51,8 @@ def bring_home(scratch: Path, target: Path) -> None:
             shutil.copyfileobj(source, copy, 1 << 20)
 
 
-def _sweep_out(place: Path, run: str) -> None:
+def _sweep_out(folder: Path, run: str) -> None:
     """What a killed attempt at the same run left on this node."""
-    for left in place.glob(f".tmp-{run}-*"):
+    for left in folder.glob(f".tmp-{run}-*"):
         if atomic.is_stale(left):
             shutil.rmtree(left, ignore_errors=True)

@@ -112,7 +112,7 @@ def _numbers(tested: Mapping[str, Sequence[Verdict]], stream: IO[str], title: st
             if verdict.diverged:
                 seeds += f"\n{verdict.diverged} diverged"
             region = region_text(verdict.region)
-            measured = _measured(verdict)
+            measured = measured_text(verdict)
             name = f" {verdict.claim}"
             rows.append((name, verdict.paper, measured, region, seeds, verdict.verdict))
             styles.append(COLOURS[verdict.verdict])
@@ -159,7 +159,8 @@ def _how_to_test(verdict: Verdict) -> str:
     return f"{verdict.claim}: {text.unbroken_flags(verdict.remedy) or verdict.reason}"
 
 
-def _measured(verdict: Verdict) -> str:
+def measured_text(verdict: Verdict) -> str:
+    """What was measured with its interval: '1.13 [1.12, 1.14]', '0.349 (exact)', or '-'."""
     if verdict.measured is None:
         return "-"
     if verdict.low == verdict.high == verdict.measured:

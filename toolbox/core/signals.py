@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from toolbox.core.errors import UsageError
+from toolbox.core.errors import Interrupted, UsageError
 
 RESUMABLE = 75  # EX_TEMPFAIL: the same line, submitted again, goes on
 CTRL_C = 130
@@ -81,6 +81,48 @@ class defer:
         _asked = None
         if self._watch is not None:
             self._watch.close()
+
+
+@contextlib.contextmanager
+def borrowed() -> Iterator[None]:
+    """While this context lasts, Ctrl-C and the like only set the flag that `asked` reads.
+
+    For a run within somebody else's Python, whose handlers are put back at the end. A second
+    signal raises KeyboardInterrupt, and nothing ends the process. A stop that the run did not see
+    is then delivered again, to the handlers of the caller. Outside of the main thread, where Python
+    allows no handlers, nothing is taken over; and neither is a handler that the caller has set for
+    a signal other than Ctrl-C.
+    """
+    global _in_run, _asked
+    if threading.current_thread() is not threading.main_thread() or _in_run:
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in NUMBERS}
+    ours = [n for n in NUMBERS if n == signal.SIGINT or before[n] == signal.SIG_DFL]
+    ours = [n for n in ours if before[n] is not None]  # one that was not set by Python stays
+    for number in ours:
+        signal.signal(number, _note)
+    _in_run, seen = True, False
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt):
+        seen = True
+        raise
+    finally:
+        unseen, _in_run, _asked = _asked if not seen else None, False, None
+        for number in ours:
+            signal.signal(number, before[number])
+        if unseen is not None and unseen in ours:
+            signal.raise_signal(unseen)
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    global _asked, _asked_at
+    if _is_second(number):
+        raise KeyboardInterrupt
+    if _asked is None:
+        _asked_at = time.monotonic()
+    _asked = signal.Signals(number)
 
 
 class _Watch:
@@ -159,7 +201,9 @@ def limited(seconds: float | None) -> Iterator[None]:
         return
     if not hasattr(signal, "setitimer"):
         raise UsageError("--limit: this system has no timer for it; leave it out")
-    before = signal.signal(signal.SIGALRM, _handle)
+    if threading.current_thread() is not threading.main_thread():
+        raise UsageError("--limit: only the main thread has a timer; leave it out")
+    before = signal.signal(signal.SIGALRM, _time_is_up)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
@@ -168,6 +212,12 @@ def limited(seconds: float | None) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
         if cause(_asked) == _LIMIT:  # the run has ended before it looked
             _asked = None
+
+
+def _time_is_up(number: int, frame: FrameType | None) -> None:
+    global _asked, _asked_at
+    if _asked is None:
+        _asked, _asked_at = signal.Signals(number), time.monotonic()
 
 
 _LIMIT = "its time limit (--limit)"

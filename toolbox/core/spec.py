@@ -149,6 +149,8 @@ class CommandSpec(_Strict):
     presets: dict[str, dict[str, Any]]
     seconds: dict[str, float] = {}
     """Measured wall time of each preset on two cores."""
+    projected: dict[str, float] = {}
+    """The same of presets that never ran to their end: a measured rate times the steps of a run."""
     tables: dict[str, TableSpec]
     figures: dict[str, FigureSpec] = {}
     claims: dict[str, ClaimSpec] = {}
@@ -158,9 +160,12 @@ class CommandSpec(_Strict):
         for preset in PRESETS:
             if preset not in self.presets:
                 raise ValueError(f"preset {preset!r} is missing")
-        for preset in self.seconds:
-            if preset not in self.presets:
-                raise ValueError(f"seconds names the unknown preset {preset!r}")
+        for field in ("seconds", "projected"):
+            for preset in getattr(self, field):
+                if preset not in self.presets:
+                    raise ValueError(f"{field} names the unknown preset {preset!r}")
+        for preset in self.projected.keys() & self.seconds.keys():
+            raise ValueError(f"the time of preset {preset!r} is measured or projected, not both")
         for name, figure in self.figures.items():
             if figure.table not in self.tables:
                 raise ValueError(f"figure {name!r} reads the undeclared table {figure.table!r}")
@@ -180,6 +185,33 @@ class CommandSpec(_Strict):
         return self
 
 
+class Gap(_Strict):
+    """An experiment of the paper that is not here."""
+
+    what: str
+    why: str
+
+
+class Guide(_Strict):
+    """What a reader should know before and after the numbers; paragraphs of plain text."""
+
+    headline: str
+    """The result in one sentence, for a table of all papers."""
+    says: tuple[str, ...]
+    """What the paper says."""
+    built: tuple[str, ...]
+    """What is built here: model, data, what is exact and what a stand-in."""
+    scaled_down: tuple[str, ...] = ()
+    not_here: tuple[Gap, ...] = ()
+    """The paper's experiments that are not here, and why."""
+    flags: dict[str, str] = {}
+    """'command --flag' -> why it matters."""
+    findings: tuple[str, ...] = ()
+    """What the runs show beyond the verdicts, or against the paper, and why we think so."""
+    next: tuple[str, ...] = ()
+    """Command lines to try next, each with what it would show: 'toolbox ... # what'."""
+
+
 class StudySpec(_Strict):
     """One paper."""
 
@@ -187,6 +219,7 @@ class StudySpec(_Strict):
     authors: str
     arxiv: str
     venue: str = ""
+    guide: Guide | None = None
     commands: dict[str, CommandSpec]
 
 
@@ -204,12 +237,12 @@ def load_study(study: str) -> StudySpec:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         line = mapping.lines.get(str(first["loc"][0]), 1) if first["loc"] else 1
-        inner: Any = mapping
+        value: Any = mapping
         for part in first["loc"]:  # the deepest mapping on the way knows the best line
-            if not isinstance(inner, dict) or part not in inner:
+            if not isinstance(value, dict) or part not in value:
                 break
-            line = getattr(inner, "lines", {}).get(part, line)
-            inner = inner[part]
+            line = getattr(value, "lines", {}).get(part, line)
+            value = value[part]
         raise UsageError(f"{path}:{line}: {key}: {first['msg']}") from None
 
 

@@ -221,12 +221,12 @@ def _decode_tensor(tree: dict[str, Any], owned: bool) -> Any:
 def _dataclass(spelled: str) -> type:
     """The class of a saved dataclass, of this package's own modules alone: nothing else is made."""
     module, _, path = spelled.partition(":")
-    found: Any = sys.modules.get(module) if module.startswith("toolbox.") else None
+    kind: Any = sys.modules.get(module) if module.startswith("toolbox.") else None
     for part in path.split("."):
-        found = getattr(found, part, None)
-    if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
+        kind = getattr(kind, part, None)
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
         raise StateMismatch(f"there is no dataclass {spelled}")
-    return found
+    return kind
 
 
 # -------------------------------------------------------------------------------- putting it back
@@ -322,17 +322,17 @@ def _unchanged(old: Any, new: Any) -> bool:
 
 def blobs_of(tree: Any) -> list[Blob]:
     """Every blob of a tree, in its order."""
-    found: list[Blob] = []
+    blobs: list[Blob] = []
     waiting = [tree]
     while waiting:
         item = waiting.pop()
         if isinstance(item, Blob):
-            found.append(item)
+            blobs.append(item)
         elif isinstance(item, dict):
             waiting.extend(reversed(item.values()))
         elif isinstance(item, list):
             waiting.extend(reversed(item))
-    return found
+    return blobs
 
 
 def frozen(values: list[Any], folder: Path) -> list[Any]:

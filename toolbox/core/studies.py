@@ -1,4 +1,4 @@
-"""Which studies are there: every folder of `toolbox/studies` with a study.yaml. No registry.
+"""A study's code and files, found by its name; `places.py` says which studies there are.
 
 The one place where a study's code is found by its name, at run time: the front door mounts the
 groups, a sweep runs one of their commands. Apart from `spec.py`, because help pages need the names
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import re
 import tokenize
 import traceback
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from toolbox.core.errors import StudyError, UsageError
+from toolbox.core.places import discover
 
 if TYPE_CHECKING:
     from toolbox.core.command import Command
@@ -27,18 +27,20 @@ if TYPE_CHECKING:
 
 def study_names() -> list[str]:
     """The studies, by name."""
-    return sorted({path.parent.name for d in _folders() for path in d.glob("*/study.yaml")})
+    return sorted(discover().folders)
 
 
 def study_file(study: str) -> Path:
     """A study's `study.yaml`.
 
-    Errors: `UsageError` listing the studies that exist.
+    Errors: `UsageError` listing the studies that exist, or why this one cannot be used.
     """
-    for folder in _folders():
-        if (folder / study / "study.yaml").is_file():
-            return folder / study / "study.yaml"
-    raise UsageError(f"no study {study!r}; the studies are {', '.join(study_names())}")
+    found = discover()
+    if study in found.refused:
+        raise UsageError(found.refused[study])
+    if study not in found.folders:
+        raise UsageError(f"no study {study!r}; the studies are {', '.join(study_names())}")
+    return found.folders[study] / "study.yaml"
 
 
 def docstring_of(path: Path) -> str:
@@ -146,16 +148,16 @@ def described(study: str) -> dict[str, Any]:
 
 
 def preset_times(study: str, command: str) -> dict[str, str]:
-    """The presets of a command and the measured time of each in words, empty where not measured.
+    """The presets of a command and the time of each in words, empty where it is not known.
 
     Errors: `UsageError` with file and line where `study.yaml` cannot be read.
     """
-    from toolbox.core.times import in_words
+    from toolbox.core.times import preset_time
 
     try:
         spec = described(study)["commands"][command]
-        presets, seconds = [*spec["presets"]], spec.get("seconds") or {}
-        return {each: in_words(seconds[each]) if each in seconds else "" for each in presets}
+        known = spec.get("seconds") or {}, spec.get("projected") or {}
+        return {preset: preset_time(preset, *known) for preset in spec["presets"]}
     except Exception:
         # Whatever is wrong with the file, the strict reader says it in one sentence.
         from toolbox.core.spec import load_command
@@ -176,10 +178,3 @@ def registered(study: str, command: str) -> Command:
             found: Command = known.callback.command  # type: ignore[attr-defined]
             return found
     raise UsageError(f"{study} {command} is in study.yaml but {study}/cli.py has no such command")
-
-
-def _folders() -> list[Path]:
-    """The folders that hold studies (one, unless a test adds its own)."""
-    found = importlib.util.find_spec("toolbox.studies")
-    locations = found.submodule_search_locations if found else None
-    return [Path(folder) for folder in locations or ()]

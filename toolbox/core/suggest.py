@@ -18,5 +18,5 @@ def nearest(name: str, known: Iterable[object], cutoff: float = 0.6) -> str | No
 
 def did_you_mean(name: str, known: Iterable[object], cutoff: float = 0.6) -> str:
     """`; did you mean 'axes'?` to put behind a message, or nothing."""
-    found = nearest(name, known, cutoff)
-    return f"; did you mean {found!r}?" if found else ""
+    matches = nearest(name, known, cutoff)
+    return f"; did you mean {matches!r}?" if matches else ""

@@ -15,6 +15,7 @@ from toolbox.studies.gd.worst_case import (
     WorstCase,
     stopping_times,
     worst_case,
+    worst_case_of,
 )
 
 FIVE = ("constant1", "constant1.9", "dynamic", "silver", "anytime")
@@ -218,3 +219,22 @@ def test_every_column_has_one_entry_per_stop():
     w = worst_case("anytime", np.arange(1, 600))
     assert {getattr(w, f.name).shape for f in fields(WorstCase)} == {(599,)}
     assert np.array_equal(w.tau, np.maximum(np.maximum(w.huber, w.quadratic), w.overshoot))
+
+
+def test_any_list_of_steps_has_the_worst_case_of_its_schedule():
+    for name in ("anytime", "silver", "constant1.5", "grimmer7"):
+        h = model.schedule(name, 60)
+        N = np.array([1, 7, 31, 60])
+        own, known = worst_case_of(h, N), worst_case(name, N)
+        assert np.allclose(own.tau, known.tau, rtol=1e-9)
+        assert set(own.exactness) == {"lower-bound"}
+    assert worst_case_of([1.0, 1.0]).N.tolist() == [1, 2]
+    assert np.allclose(worst_case_of([0.5, 1.5]).huber, [1 / 4, 1 / 10])
+
+
+@pytest.mark.parametrize("steps", [[], [[1.0]], [1.0, -1.0], [np.nan], [0.0]])
+def test_steps_that_are_none_are_refused(steps):
+    with pytest.raises(ValueError, match="positive number"):
+        worst_case_of(steps)
+    with pytest.raises(ValueError, match="N asks for 3 steps, but there are 2"):
+        worst_case_of([1.0, 1.0], [3])

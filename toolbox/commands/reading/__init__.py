@@ -219,14 +219,14 @@ def _parsed(data: bytes, words: dict[int, list[str]], options: dict[str, Any]) -
 def _separator(sample: Sequence[str]) -> str:
     """The character that parts the header, and the first row alike where several do."""
     header, row = sample[0], next((line for line in sample[1:] if line.strip()), "")
-    found = [mark for mark in (",", ";", "\t", "|") if mark in _outside_quotes(header)]
-    if found:
+    separators = [mark for mark in (",", ";", "\t", "|") if mark in _outside_quotes(header)]
+    if separators:
 
         def agrees(mark: str) -> tuple[bool, int]:
             above = _outside_quotes(header).count(mark)
             return _outside_quotes(row).count(mark) in (above, above + 1), above
 
-        return max(found, key=agrees)
+        return max(separators, key=agrees)
     words = len(header.split())
     return SPACES if words > 1 and (not row or len(row.split()) == words) else ","
 

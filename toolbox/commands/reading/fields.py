@@ -75,8 +75,8 @@ def _by_reader(
     except csv.Error as error:
         said = "a quote that opens here is never closed" if "end of data" in str(error) else error
         raise UsageError(f"{name}:{start + first - 1}: {said}") from None
-    found = np.array(lines, dtype=np.int64) - 1
-    return np.array(counts, dtype=np.int64), _lines(found, first)
+    row_numbers = np.array(lines, dtype=np.int64) - 1
+    return np.array(counts, dtype=np.int64), _lines(row_numbers, first)
 
 
 def trailing_separators(

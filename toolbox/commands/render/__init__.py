@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from .element import Inline
     from .plotdata import Plot
 
 FORMATS = ("png", "svg", "pdf")
@@ -120,6 +121,22 @@ def terminal(
         text = draw(plot, width, height, colour, braille)
     lines = [wrapped(plain(line), columns=width) for line in below(spec, footer, plot.summary)]
     return "\n".join([text, *lines]), _notes(plot, footer)
+
+
+def inline(figure: Figure, prefix: str, label: str) -> Inline:
+    """A figure as an `<svg>` element for an HTML page; see `element.py`."""
+    with quiet():
+        from .element import inline
+
+        return inline(figure, prefix, label)
+
+
+def in_words(text: str) -> str:
+    """A text of a figure without the marks of mathematics: `$T^{-1}$` becomes T^-1."""
+    with quiet():
+        from .words import plain
+
+        return plain(text)
 
 
 @contextlib.contextmanager

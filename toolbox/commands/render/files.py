@@ -51,13 +51,13 @@ def write(
     except OSError as error:
         raise refused(stem.parent, error, flag) from None
     for name, path in paths.items():
-        with matplotlib.rc_context(STYLE), replacing(path, flag) as handle, _no_warnings():
+        with matplotlib.rc_context(STYLE), replacing(path, flag) as handle, no_warnings():
             figure.savefig(handle, format=name, metadata=metadata[name])
     return list(paths.values())
 
 
 @contextlib.contextmanager
-def _no_warnings() -> Iterator[None]:
+def no_warnings() -> Iterator[None]:
     """Without matplotlib's words on signs that the font lacks, which the notes name already."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
@@ -66,45 +66,45 @@ def _no_warnings() -> Iterator[None]:
 
 def without_sign(figure: Figure) -> str:
     """The characters of a figure's texts for which the font has no sign."""
-    found: set[str] = set()
+    characters: set[str] = set()
     font = get_font(findfont("DejaVu Sans"))
     for text in figure.findobj(Text):
-        found.update(text.get_text())
+        characters.update(text.get_text())
     known = {"\n", "\u00a0"}
-    return "".join(sorted(c for c in found - known if not font.get_char_index(ord(c))))
+    return "".join(sorted(c for c in characters - known if not font.get_char_index(ord(c))))
 
 
 def _refuse_foreign(path: Path, name: str, provenance: Mapping[str, Any]) -> None:
     """Errors: `UsageError` when a file is there that this tool did not make of the same source."""
     try:
-        there = path.read_bytes()
+        picture = path.read_bytes()
     except FileNotFoundError:
         return
     except OSError as error:
         raise UsageError(
             f"{path} is there and cannot be read ({error.strerror}); -o names another file"
         ) from None
-    if _MADE_HERE[name] not in there:
+    if _MADE_HERE[name] not in picture:
         raise UsageError(
             f"{path} is there and was not drawn by toolbox, so it is not replaced; -o names another"
             " file"
         )
     source = provenance.get("source")
-    if source is not None and (other := _source(there, name)) not in (None, source):
+    if source is not None and (other := _source(picture, name)) not in (None, source):
         raise UsageError(
             f"{path} is there and shows {other}, so it is not replaced by {source}; -o names "
             "another file"
         )
 
 
-def _source(there: bytes, name: str) -> str | None:
+def _source(picture: bytes, name: str) -> str | None:
     """What a figure of ours was drawn from, where it can be read back."""
     if name != "png":
         return None
     at = 8
-    while at + 8 <= len(there):  # chunks: length, kind, data, checksum
-        length, kind = int.from_bytes(there[at : at + 4]), there[at + 4 : at + 8]
-        data = there[at + 8 : at + 8 + length]
+    while at + 8 <= len(picture):  # chunks: length, kind, data, checksum
+        length, kind = int.from_bytes(picture[at : at + 4]), picture[at + 4 : at + 8]
+        data = picture[at + 8 : at + 8 + length]
         key, _, rest = data.partition(b"\0")
         if kind in (b"tEXt", b"iTXt", b"zTXt") and key == b"Description":
             try:
@@ -113,8 +113,8 @@ def _source(there: bytes, name: str) -> str | None:
                     b"zTXt": lambda: zlib.decompress(rest[1:]),
                     b"iTXt": lambda: rest[2:].split(b"\0", 2)[2],
                 }[kind]()
-                found = json.loads(text.decode("utf-8", "replace"))
-                return str(found["source"]) if "source" in found else None
+                described = json.loads(text.decode("utf-8", "replace"))
+                return str(described["source"]) if "source" in described else None
             except (ValueError, KeyError, IndexError, TypeError, zlib.error):
                 return None
         at += 12 + length

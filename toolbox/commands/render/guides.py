@@ -115,11 +115,11 @@ class _Labels:
         if not each.label:
             return True
         line = _unit(self.ax, self.spec, x, y)
-        found = [box for box in self._candidates(each, line) if self._inside(box)]
-        scores = [(min(b.distance(self.taken), ENOUGH), -k) for k, b in enumerate(found)]
+        boxes = [box for box in self._candidates(each, line) if self._inside(box)]
+        scores = [(min(b.distance(self.taken), ENOUGH), -k) for k, b in enumerate(boxes)]
         if max(scores, default=(0.0, 0))[0] <= 0:
             return False
-        box = found[scores.index(max(scores))]
+        box = boxes[scores.index(max(scores))]
         text = self.ax.text(
             box.x, box.y, drawn(each.label), transform=self.ax.transAxes, ha="center", va="center",
             fontsize=9.5, color="#444444", zorder=6, gid="guide label",
@@ -200,14 +200,14 @@ def _unit(ax: Axes, spec: FigureSpec, x: ArrayLike, y: ArrayLike) -> Array:
 
 def lowest_end(spec: FigureSpec, panel: Panel) -> tuple[float, float] | None:
     """The last point of the panel's lowest curve, where a slope is anchored by default."""
-    found: list[tuple[float, float]] = []
+    ends: list[tuple[float, float]] = []
     for curve in panel.curves:
         for x, y in curve.lines:
             drawn = np.flatnonzero(~np.isnan(y) & ((y > 0) | (not spec.logy)))
             if drawn.size:
                 at = drawn[np.argmax(x[drawn])]  # a scatter's rows come in any order
-                found.append((float(x[at]), float(y[at])))
-    return min(found, key=lambda point: point[1]) if found else None
+                ends.append((float(x[at]), float(y[at])))
+    return min(ends, key=lambda point: point[1]) if ends else None
 
 
 def slope_line(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +33,15 @@ def paint(plot: Plot, footer: Sequence[str] = ()) -> Figure:
     """The matplotlib figure of a plot, with a few lines under it on what it shows."""
     with matplotlib.rc_context(STYLE):
         return _Painter(plot, footer).figure
+
+
+class Drawing(Figure):
+    """A figure that a notebook shows although no pyplot knows of it."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=100)
+        return buffer.getvalue()
 
 
 class _Painter:
@@ -72,7 +82,7 @@ class _Painter:
         self.legend.fit(height)
         width += self.legend.width
         below = [part for line in footer for part in lines(line, int(17 * width))]
-        figure = Figure(figsize=(width, height + (0.15 * len(below) + 0.1 if below else 0)))
+        figure = Drawing(figsize=(width, height + (0.15 * len(below) + 0.1 if below else 0)))
         FigureCanvasAgg(figure)
         if below:
             text = "\n".join(drawn(line) for line in below)
@@ -156,16 +166,16 @@ class _Painter:
     def _beside(self, curve: Curve, width: float, places: Array) -> Array:
         """Where the bars of a curve stand: those of one category share out its middle."""
         pair, shifts = (curve.hue, curve.style), []
-        for place in places:
-            there = self.standing.get(place, [])
-            shifts.append(there.index(pair) - (len(there) - 1) / 2 if pair in there else 0.0)
+        for x in places:
+            pairs = self.standing.get(x, [])
+            shifts.append(pairs.index(pair) - (len(pairs) - 1) / 2 if pair in pairs else 0.0)
         return places + width * np.array(shifts)
 
     def _bars(self, ax: Axes, curve: Curve) -> None:
         look = self.looks.of(curve.hue, curve.style)
         lines = curve.lines
         places = np.unique(np.concatenate([x[~np.isnan(y)] for x, y in lines]))
-        heights = np.array([_mean_at(lines, place) for place in places])
+        heights = np.array([_mean_at(lines, position) for position in places])
         width = 0.8 / max(len(pairs) for pairs in self.standing.values())
         beside = functools.partial(self._beside, curve, width)
         ax.bar(
@@ -250,17 +260,19 @@ def _alone(y: Array) -> Array:
 
 def _standing(plot: Plot) -> dict[float, list[tuple[str | None, str | None]]]:
     """Place of a category -> the bars that stand there in some panel, from left to right."""
-    found: dict[float, set[tuple[str | None, str | None]]] = {}
+    pairs_at: dict[float, set[tuple[str | None, str | None]]] = {}
     for panel in plot.panels:
         for curve in panel.curves:
             for x, y in curve.lines:
-                for place in x[~np.isnan(y)].tolist():
-                    found.setdefault(place, set()).add((curve.hue, curve.style))
+                for position in x[~np.isnan(y)].tolist():
+                    pairs_at.setdefault(position, set()).add((curve.hue, curve.style))
     order = plot.combinations()
-    return {place: [pair for pair in order if pair in pairs] for place, pairs in found.items()}
+    return {
+        position: [pair for pair in order if pair in pairs] for position, pairs in pairs_at.items()
+    }
 
 
-def _mean_at(lines: list[tuple[Array, Array]], place: float) -> float:
-    values = np.concatenate([y[x == place] for x, y in lines])
+def _mean_at(lines: list[tuple[Array, Array]], position: float) -> float:
+    values = np.concatenate([y[x == position] for x, y in lines])
     values = values[~np.isnan(values)]
     return float(values.mean()) if values.size else float("nan")

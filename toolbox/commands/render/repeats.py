@@ -16,8 +16,8 @@ _FROM = {"row": "row", "col": "col", "hue": "hue", "style": "style", "cell": "va
 def entry(columns: Mapping[str, Any], name: str, what: str) -> str:
     """`meaning`, `unit` or `role` of a column, given as an object or a dict; "" if unknown."""
     column = columns.get(name)
-    found = column.get(what) if isinstance(column, Mapping) else getattr(column, what, None)
-    return str(found) if found is not None else ""
+    value = column.get(what) if isinstance(column, Mapping) else getattr(column, what, None)
+    return str(value) if value is not None else ""
 
 
 def average_repeats(

@@ -60,8 +60,12 @@ def tidy(
         data["x"] = _numbers(rows[spec.x])
     data["y"] = _numbers(rows[spec.measured])
     data["cell"] = keys(rows, spec.y) if cells else np.nan
-    own = [name for name in REPLICATE if name in rows.columns and name not in spec.columns]
-    data["replicate"] = rows.groupby(own, dropna=False).ngroup() if own else 0
+    replicate_columns = [
+        name for name in REPLICATE if name in rows.columns and name not in spec.columns
+    ]
+    data["replicate"] = (
+        rows.groupby(replicate_columns, dropna=False).ngroup() if replicate_columns else 0
+    )
     data["mark"] = compile_where(spec.highlight.where).mask(rows) if spec.highlight else False
     return _leave_out(data, spec, notes), categories, dates
 
@@ -89,8 +93,8 @@ def _places(
             kind = "dates and text" if why else "numbers and text" if numbers else "text"
             said = f": {why}" if why else _first_text(rows[spec.x])
             notes.append(f"{spec.x!r} holds {kind}, so its values stand as categories{said}")
-    place = {label: index for index, label in enumerate(categories)}
-    return names.map(place).astype(float), categories
+    position_of = {label: index for index, label in enumerate(categories)}
+    return names.map(position_of).astype(float), categories
 
 
 def _first_text(column: pd.Series) -> str:

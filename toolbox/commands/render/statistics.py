@@ -165,9 +165,9 @@ def thin(x: Array, lines: list[Array], log: bool, buckets: int = 1200) -> NDArra
     """
     if x.size <= 4 * buckets:
         return np.arange(x.size)
-    place = np.log(x) if log else x
-    span = place[-1] - place[0]
-    bucket = np.floor((place - place[0]) / (span if span > 0 else 1.0) * buckets).astype(int)
+    position = np.log(x) if log else x
+    span = position[-1] - position[0]
+    bucket = np.floor((position - position[0]) / (span if span > 0 else 1.0) * buckets).astype(int)
     starts = np.flatnonzero(np.diff(bucket, prepend=-1))
     kept = [starts, np.append(starts[1:], x.size) - 1]
     for line in lines:

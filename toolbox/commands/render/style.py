@@ -81,11 +81,11 @@ def assign_slots(labels: Iterable[str], order: Sequence[str]) -> dict[str, int]:
         start, turn = zlib.crc32(label.encode()) % len(COLOURS), 0
         while len(taken.intersection(range(turn, turn + len(COLOURS)))) == len(COLOURS):
             turn += len(COLOURS)
-        place = start
-        while turn + place in taken:
-            place = (place + 1) % len(COLOURS)
-        slots[label] = turn + place
-        taken.add(turn + place)
+        slot = start
+        while turn + slot in taken:
+            slot = (slot + 1) % len(COLOURS)
+        slots[label] = turn + slot
+        taken.add(turn + slot)
     return slots
 
 

@@ -167,9 +167,9 @@ class _Axes:
         ruler.lim(low, high)
         places = list(range(len(categories))) if categories else ticks(low, high, log)
         if dates:
-            names = [_date(place, high - low) for place in places]
+            names = [_date(tick, high - low) for tick in places]
         else:
-            names = categories or [f"{10**place if log else place:g}" for place in places]
+            names = categories or [f"{10**tick if log else tick:g}" for tick in places]
         ruler.ticks(places, names)
 
     def signal(
@@ -201,7 +201,7 @@ def ticks(low: float, high: float, log: bool, wanted: int = 6) -> list[float]:
             for e in range(math.floor(low), math.ceil(high) + 1)
             for d in (1, 2, 5)
         ]
-        return [place for place in digits if low - 1e-9 <= place <= high + 1e-9] or [low, high]
+        return [tick for tick in digits if low - 1e-9 <= tick <= high + 1e-9] or [low, high]
     else:
         raw = (high - low) / wanted
         power = 10.0 ** math.floor(math.log10(raw))
@@ -224,17 +224,17 @@ def _date(days: float, span: float) -> str:
 
 def _bars(plot: Plot, panel: Panel, width: int, colour: bool) -> str:
     rows: list[tuple[str, float, str, RGB]] = []
-    for place, key in enumerate(plot.categories or []):
+    for position, key in enumerate(plot.categories or []):
         for curve in panel.curves:
-            found = [y[x == place] for x, y in curve.lines]
-            values = np.concatenate(found) if found else np.empty(0)
+            heights = [y[x == position] for x, y in curve.lines]
+            values = np.concatenate(heights) if heights else np.empty(0)
             values = values[~np.isnan(values)]
             if not values.size:
                 continue
             value = float(values.mean())
             number = f"{value:.4g}"
             if curve.low is not None and curve.line is not None:
-                half = value - float(curve.low[curve.line[0] == place][0])
+                half = value - float(curve.low[curve.line[0] == position][0])
                 number += f" ± {half:.2g}" if not math.isnan(half) else ""
             name = " ".join(part for part in (plot.text(key), _name(plot, curve)) if part)
             rows.append((plain(name), value, number, _rgb(plot, curve)))
@@ -279,7 +279,7 @@ def _cells(plot: Plot, panel: Panel, width: int, colour: bool) -> str:
 def _spread(count: int, room: int) -> list[int]:
     if count <= room:
         return list(range(count))
-    return [round(place) for place in np.linspace(0, count - 1, room)]
+    return [round(index) for index in np.linspace(0, count - 1, room)]
 
 
 def _number(value: float) -> str:

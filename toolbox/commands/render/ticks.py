@@ -61,14 +61,14 @@ def _categories(ax: Axes, plot: Plot) -> None:
 
 def _values(plot: Plot) -> Array:
     """The different x of all curves; none where they are many."""
-    found: set[float] = set()
+    values: set[float] = set()
     for panel in plot.panels:
         for curve in panel.curves:
             for x, _ in curve.lines:
-                found.update(np.unique(x[: 2 * FEW_VALUES * 50]).tolist())
-                if len(found) > FEW_VALUES or x.size > 2 * FEW_VALUES * 50:
+                values.update(np.unique(x[: 2 * FEW_VALUES * 50]).tolist())
+                if len(values) > FEW_VALUES or x.size > 2 * FEW_VALUES * 50:
                     return np.empty(0)
-    return np.array(sorted(found))
+    return np.array(sorted(values))
 
 
 def _whole(plot: Plot) -> bool:

@@ -57,7 +57,7 @@ def length(text: str) -> int:
 
 def lines(text: str, width: int) -> list[str]:
     """Lines of about `width` characters, broken at spaces outside of formulas alone."""
-    found = []
+    broken = []
     for part in text.split("\n"):
         for start, end in reversed(formulas(part)):
             part = part[:start] + part[start:end].replace(" ", NO_BREAK) + part[end:]
@@ -65,11 +65,11 @@ def lines(text: str, width: int) -> list[str]:
         for word in part.split(" "):
             longer = f"{line} {word}" if line else word
             if line and length(longer) > width:
-                found.append(line)
+                broken.append(line)
                 longer = word
             line = longer
-        found.append(line)
-    return [line.replace(NO_BREAK, " ") for line in found]
+        broken.append(line)
+    return [line.replace(NO_BREAK, " ") for line in broken]
 
 
 _SYMBOLS = {"kappa": "κ", "tau": "τ", "theta": "θ", "epsilon": "ε", "mu": "μ", "lambda": "λ"}
@@ -81,7 +81,7 @@ _SYMBOLS |= {"cdot": "·", "ln": "ln", "log": "log", "max": "max", "min": "min"}
 def plain(text: str) -> str:
     """The text for a terminal: $\\kappa^{0.89}$ becomes κ^0.89, other dollars stay."""
     for start, end in reversed(formulas(text)):
-        inner = re.sub(r"\\mathrm|\\mathbf|\\left|\\right", "", text[start + 1 : end - 1])
-        inner = re.sub(r"\\([A-Za-z]+)", lambda word: _SYMBOLS.get(word[1], word[1]), inner)
-        text = text[:start] + re.sub(r"\\[,;! ]|[{}]", "", inner) + text[end:]
+        formula = re.sub(r"\\mathrm|\\mathbf|\\left|\\right", "", text[start + 1 : end - 1])
+        formula = re.sub(r"\\([A-Za-z]+)", lambda word: _SYMBOLS.get(word[1], word[1]), formula)
+        text = text[:start] + re.sub(r"\\[,;! ]|[{}]", "", formula) + text[end:]
     return text

@@ -63,11 +63,11 @@ def command(
         _need_pyarrow()
     sweep = load_sweep(file)
     name = _table(sweep, table)
-    there, absent = _sorted_out(sweep, out)
-    _same_schema(there, name)
-    frames, corrupt = _read(sweep, there, name)
-    for word, found in (("missing", absent), ("corrupt", corrupt)):
-        _report(sweep, word, found)
+    complete, absent = _sorted_out(sweep, out)
+    _same_schema(complete, name)
+    frames, corrupt = _read(sweep, complete, name)
+    for word, cells in (("missing", absent), ("corrupt", corrupt)):
+        _report(sweep, word, cells)
     incomplete = bool(absent or corrupt)
     if not frames or (incomplete and not allow_partial):
         raise ToolboxError(
@@ -114,7 +114,7 @@ def _sorted_out(
     from toolbox.core.status import Status
     from toolbox.core.sweep.state import COMPLETE, CORRUPT, states
 
-    there, absent = [], []
+    complete, absent = [], []
     for one in states(sweep, out):
         folder = out / sweep.study / sweep.command / one.cell.id
         manifest = manifests.read(folder)
@@ -123,19 +123,19 @@ def _sorted_out(
             record = store.RunRecord(
                 sweep.study, sweep.command, one.cell.id, Status.COMPLETE, folder, manifest
             )
-            there.append((one.cell, record))
+            complete.append((one.cell, record))
         else:
             absent.append((one.cell, f"{one.state} {one.message}".strip()))
-    return there, absent
+    return complete, absent
 
 
-def _same_schema(there: list[tuple[Cell, RunRecord]], table: str) -> None:
+def _same_schema(complete: list[tuple[Cell, RunRecord]], table: str) -> None:
     """Refuse cells whose tables do not have the same columns.
 
     Errors: `ToolboxError` naming a cell of each kind.
     """
     kinds: dict[tuple[int, str], list[int]] = defaultdict(list)
-    for cell, record in there:
+    for cell, record in complete:
         path = record.path / f"{table}.csv"
         if path.is_file():
             with path.open(encoding="utf-8", errors="replace") as handle:
@@ -154,11 +154,11 @@ def _same_schema(there: list[tuple[Cell, RunRecord]], table: str) -> None:
 
 
 def _read(
-    sweep: Sweep, there: list[tuple[Cell, RunRecord]], table: str
+    sweep: Sweep, complete: list[tuple[Cell, RunRecord]], table: str
 ) -> tuple[list[pd.DataFrame], list[tuple[Cell, str]]]:
 
     frames, corrupt = [], []
-    for cell, record in there:
+    for cell, record in complete:
         try:
             frame = record.read(table, sweep.spec)
         except TableError as error:
@@ -167,34 +167,34 @@ def _read(
         except ValueError as error:  # a cell that pandas cannot read as its declared type
             corrupt.append((cell, str(error)))
             continue
-        columns = {"cell": cell.index, "run": cell.id, **_place(sweep, cell)}
+        columns = {"cell": cell.index, "run": cell.id, **_on_the_axes(sweep, cell)}
         for position, (name, value) in enumerate(columns.items()):
             frame.insert(position, name, value)
         frames.append(frame)
     return frames, corrupt
 
 
-def _place(sweep: Sweep, cell: Cell) -> dict[str, Any]:
+def _on_the_axes(sweep: Sweep, cell: Cell) -> dict[str, Any]:
     """The cell's place on the axes, a column each; one that the table has gets `cell_` before."""
     taken = {c for t in sweep.spec.tables.values() for c in t.all_columns} | {"cell", "run"}
-    place = {}
+    columns = {}
     for name, value in cell.point.items():
         if name == "seed":
             continue  # every table has it
         shown = sweep.text(name, value) if isinstance(value, tuple) else value
-        place[f"cell_{name}" if name in taken else name] = shown
-    return place
+        columns[f"cell_{name}" if name in taken else name] = shown
+    return columns
 
 
-def _report(sweep: Sweep, word: str, found: list[tuple[Cell, str]]) -> None:
-    if not found:
+def _report(sweep: Sweep, word: str, cells: list[tuple[Cell, str]]) -> None:
+    if not cells:
         return
-    print(f"{len(found)} {word}:", file=sys.stderr)
-    for cell, reason in found[:_SHOWN]:
+    print(f"{len(cells)} {word}:", file=sys.stderr)
+    for cell, reason in cells[:_SHOWN]:
         print(f"  cell {cell.index} {cell.id} ({sweep.label(cell)}): {reason}", file=sys.stderr)
-    if len(found) > _SHOWN:
+    if len(cells) > _SHOWN:
         print(
-            f"  ... and {len(found) - _SHOWN} more: toolbox sweep status {sweep.file}",
+            f"  ... and {len(cells) - _SHOWN} more: toolbox sweep status {sweep.file}",
             file=sys.stderr,
         )
 

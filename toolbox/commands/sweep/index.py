@@ -24,16 +24,16 @@ def chosen(size: int, index: str | None, shard: str | None) -> list[int] | None:
     if index is not None:
         if not re.fullmatch(r"\d{1,9}(,\d{1,9})*", index):
             raise UsageError(f"--index {index}: expected a cell's index, or several with commas")
-        found = sorted({int(part) for part in index.split(",")})
-        if found[-1] >= size:
-            raise UsageError(f"--index {found[-1]}: {_extent(size, 0)}")
-        return found
+        indices = sorted({int(part) for part in index.split(",")})
+        if indices[-1] >= size:
+            raise UsageError(f"--index {indices[-1]}: {_extent(size, 0)}")
+        return indices
     job = scheduler.array_index()
     if job is None:
         return None
-    if job.place >= size:
+    if job.from_zero >= size:
         raise UsageError(f"{job.variable}={job.value}: {_extent(size, job.first)}")
-    return [job.place]
+    return [job.from_zero]
 
 
 def _extent(size: int, first: int) -> str:
@@ -43,7 +43,7 @@ def _extent(size: int, first: int) -> str:
 
 
 def _shard(shard: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", shard)
-    if not found or int(found[2]) < 1 or int(found[1]) >= int(found[2]):
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", shard)
+    if not match or int(match[2]) < 1 or int(match[1]) >= int(match[2]):
         raise UsageError(f"--shard {shard}: expected i/n with 0 <= i < n, such as 0/10")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])

@@ -133,10 +133,10 @@ def minutes(time: str) -> int:
             return math.ceil(seconds_of(time) / 60)
         except ValueError as error:
             raise UsageError(f"--time {time}: {error}") from None
-    found = re.fullmatch(r"(?:(\d{1,3})-)?(\d{1,4}):(\d{2})(?::(\d{2}))?|(\d{1,6})", time.strip())
-    if found:
-        days, hours, middle, seconds, alone = (int(part or 0) for part in found.groups())
-        if found[2] and found[4] is None and not found[1]:
+    match = re.fullmatch(r"(?:(\d{1,3})-)?(\d{1,4}):(\d{2})(?::(\d{2}))?|(\d{1,6})", time.strip())
+    if match:
+        days, hours, middle, seconds, alone = (int(part or 0) for part in match.groups())
+        if match[2] and match[4] is None and not match[1]:
             hours, middle, seconds = 0, hours, middle  # MM:SS, as Slurm reads it
         total = alone * 60 + days * 86_400 + hours * 3600 + middle * 60 + seconds
         if total > 0:
@@ -149,10 +149,10 @@ def megabytes(memory: str) -> int:
 
     Errors: `UsageError` naming the flag.
     """
-    found = re.fullmatch(r"(\d{1,7})\s*([MG])B?", memory.strip(), re.IGNORECASE)
-    if not found or int(found[1]) == 0:
+    match = re.fullmatch(r"(\d{1,7})\s*([MG])B?", memory.strip(), re.IGNORECASE)
+    if not match or int(match[1]) == 0:
         raise UsageError(f"--mem {memory}: expected a size such as 500M or 4G")
-    return int(found[1]) * (1024 if found[2].upper() == "G" else 1)
+    return int(match[1]) * (1024 if match[2].upper() == "G" else 1)
 
 
 def checked_warning(warn: int, limit: int) -> None:

@@ -33,7 +33,7 @@ def command(
     if count:
         print(len(sweep.cells))
         return
-    found = states(sweep, out)
+    cell_states = states(sweep, out)
     if as_json:
         cells = [
             {
@@ -45,7 +45,7 @@ def command(
                 "memory_mb": sweep.megabytes(one.cell),
                 "minutes": sweep.minutes(one.cell),
             }
-            for one in found
+            for one in cell_states
         ]
         print(json.dumps({"study": sweep.study, "command": sweep.command, "cells": cells}))
         return
@@ -63,8 +63,10 @@ def command(
             *(str(cost(one.cell)) for cost in shown.values()),
             one.state,
         )
-        for one in found
+        for one in cell_states
     ]
     print(draw(("cell", "run", "differs in", "seed", *shown, "state"), rows, sys.stdout))
     left_out = f" ({sweep.excluded} left out by `exclude`)" if sweep.excluded else ""
-    print(f"{sweep.study} {sweep.command}: {len(found)} cells{left_out}, {counted(found)}")
+    print(
+        f"{sweep.study} {sweep.command}: {len(cell_states)} cells{left_out}, {counted(cell_states)}"
+    )

@@ -78,8 +78,8 @@ def command(
     if indices is not None and not indices:
         print(f"shard {shard} of {len(sweep.cells)} cells is empty: nothing to do")
         return
-    found = states(sweep, out)
-    wanted = [found[i] for i in indices] if indices is not None else found
+    cell_states = states(sweep, out)
+    wanted = [cell_states[i] for i in indices] if indices is not None else cell_states
     asked = [
         replace(
             sweep.request(one.cell, out, checked_device(device), threads, scratch, limit),

@@ -39,16 +39,16 @@ def command(
     from toolbox.core.sweep.state import COMPLETE, count, states
 
     sweep = load_sweep(file)
-    found = _with_memory(sweep, out, states(sweep, out))
-    done = all(one.state == COMPLETE for one in found)
+    cell_states = _with_memory(sweep, out, states(sweep, out))
+    done = all(one.state == COMPLETE for one in cell_states)
     if as_json:
         cells = [
             {"index": s.cell.index, "run": s.cell.id, "state": s.state, "message": s.message}
-            for s in found
+            for s in cell_states
         ]
         print(json.dumps({"complete": done, "cells": cells}))
     else:
-        shown = [one for one in found if every or one.state != COMPLETE]
+        shown = [one for one in cell_states if every or one.state != COMPLETE]
         if shown:
             rows = [
                 (
@@ -62,22 +62,23 @@ def command(
             styles = [_STYLES.get(one.state, "red") for one in shown]
             columns = ("cell", "run", "differs in", "state")
             print(draw(columns, rows, sys.stdout, styles=styles))
-        print(f"{len(found)} cells: {count(found)}")
+        print(f"{len(cell_states)} cells: {count(cell_states)}")
     if not done:
         raise typer.Exit(1)
 
 
-def _with_memory(sweep: Sweep, out: Path, found: list[CellState]) -> list[CellState]:
+def _with_memory(sweep: Sweep, out: Path, cell_states: list[CellState]) -> list[CellState]:
     """The states, telling also which cells Slurm killed for memory."""
     from toolbox.core.sweep.needs import out_of_memory
     from toolbox.core.sweep.state import TO_DO
 
-    killed = out_of_memory(sweep, out, [one.cell for one in found if one.state in TO_DO])
+    killed = out_of_memory(sweep, out, [one.cell for one in cell_states if one.state in TO_DO])
     said = {
         run: f"killed for memory in job {attempt.job}"
         + (f" with {attempt.megabytes} MB" if attempt.megabytes else "")
         for run, attempt in killed.items()
     }
     return [
-        replace(one, message=said[one.cell.id]) if one.cell.id in said else one for one in found
+        replace(one, message=said[one.cell.id]) if one.cell.id in said else one
+        for one in cell_states
     ]

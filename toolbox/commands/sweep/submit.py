@@ -86,9 +86,9 @@ def command(
     checked_gpus(gpus, sweep)
     if limit or not sweep.time:
         checked_warning(warn, limit or DEFAULT_MINUTES)
-    found = states(sweep, out)
-    todo = [one.cell.index for one in found if one.state in TO_DO]
-    print(f"{len(found)} cells: {count(found)}", file=sys.stderr)
+    cell_states = states(sweep, out)
+    todo = [one.cell.index for one in cell_states if one.state in TO_DO]
+    print(f"{len(cell_states)} cells: {count(cell_states)}", file=sys.stderr)
     if not todo:
         print("nothing to submit")
         return

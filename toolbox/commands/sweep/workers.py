@@ -3,6 +3,12 @@
 A process per cell, not a pool: a cell that is killed, runs out of memory or crashes the
 interpreter takes nobody with it, and its exit code is its own. A fork server that has imported
 what the cells need makes such a process in hundredths of a second.
+
+The workers of one run (`toolbox.core.crew`) are another thing, and share the fork server alone.
+There a process takes one job after the other, ignores signals, and hands its state through a pipe
+to the run, which alone writes tables and checkpoints and ends when a worker dies. A cell is a
+whole run: it hears signals, writes its own files, has limits of its own, and when it dies the
+others go on. One loop for both would ask at every turn which of the two it serves.
 """
 
 from __future__ import annotations

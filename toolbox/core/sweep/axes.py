@@ -85,18 +85,18 @@ def _spaced(form: str, param: Param, low: float, high: float, num: Any) -> list[
         raise ValueError(f"{form}: num: expected an integer from 2 to {MAX_VALUES}, got {num}")
     last = int(num) - 1
     if form == "logspace":
-        inner = [low * (high / low) ** (k / last) for k in range(1, last)]
+        between = [low * (high / low) ** (k / last) for k in range(1, last)]
     else:
-        inner = [low + (high - low) * (k / last) for k in range(1, last)]
+        between = [low + (high - low) * (k / last) for k in range(1, last)]
     if param.kind is int:
-        values: list[float | int] = [low, *(round(value) for value in inner), high]
+        values: list[float | int] = [low, *(round(value) for value in between), high]
         if len(set(values)) < len(values):
             raise ValueError(
                 f"{form}: {last + 1} values between {low:g} and {high:g} round to only "
                 f"{len(set(values))} integers; lower num"
             )
         return values
-    return [low, *(_typed(value, max(abs(low), abs(high))) for value in inner), high]
+    return [low, *(_typed(value, max(abs(low), abs(high))) for value in between), high]
 
 
 def _typed(value: float, size: float) -> float:

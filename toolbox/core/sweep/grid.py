@@ -83,8 +83,8 @@ class _Reader:
         self.defined: Command = self._at("command", lambda: registered(self.study, self.command))
         self.spec = load_command(self.study, self.command)
         self.files = self.defined.files
-        own = {k: p for k, p in self.defined.params.items() if k not in self.defined.display}
-        self.params: dict[str, Param] = {**own, **SHARED_PARAMS}
+        numeric = {k: p for k, p in self.defined.params.items() if k not in self.defined.display}
+        self.params: dict[str, Param] = {**numeric, **SHARED_PARAMS}
         self.preset = self._word("preset", "small")
         self.below: Point = self._at(
             "preset",
@@ -232,7 +232,7 @@ class _Reader:
                 params |= contents
                 if derived:
                     params["seed"] = cell_seed(root, self.study, self.command, params, replicate)
-                place = {**point, "seed": params["seed"]} if seeds > 1 else point
+                shown = {**point, "seed": params["seed"]} if seeds > 1 else point
                 touched = [*point, "seed"] if derived else point
                 yield Cell(
                     index,
@@ -243,7 +243,7 @@ class _Reader:
                         **dict.fromkeys(contents, "file"),
                         **dict.fromkeys(touched, "sweep"),
                     },
-                    place,
+                    shown,
                 )
                 index += 1
 
@@ -270,11 +270,11 @@ class _Reader:
             raise self._error(
                 "exclude", f'expected a filter such as "width < depth", or a list, got {text!r}'
             )
-        found: Where = self._at("exclude", lambda: compile_where(text))
-        for name in found.names:
+        condition: Where = self._at("exclude", lambda: compile_where(text))
+        for name in condition.names:
             if name not in self.params:
                 raise self._error("exclude", unknown(name, self.params, "parameter"))
-        return found
+        return condition
 
     def _formula(self, key: str, cells: tuple[Cell, ...]) -> Formula | None:
         """The formula of `memory` or `time`, tried on every cell."""
@@ -283,9 +283,9 @@ class _Reader:
         text = self.mapping[key]
         if isinstance(text, bool) or not isinstance(text, str | int | float):
             raise self._error(key, f"expected a number or a formula, got {text!r}")
-        found: Formula = self._at(key, lambda: compile_formula(str(text), self.params))
-        self._at(key, lambda: [found.value(cell.params) for cell in cells])
-        return found
+        formula: Formula = self._at(key, lambda: compile_formula(str(text), self.params))
+        self._at(key, lambda: [formula.value(cell.params) for cell in cells])
+        return formula
 
     def _distinct(self, cells: tuple[Cell, ...]) -> None:
         seen: dict[str, int] = {}

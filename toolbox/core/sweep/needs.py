@@ -67,13 +67,13 @@ def batches(
         cell = sweep.cells[index]
         need = max(megabytes(sweep, cell, asked_mb), more.get(cell.id, 0))
         classes[math.ceil(math.log2(need))][index] = need
-    found = []
+    groups = []
     for _, needs in sorted(classes.items()):
         indices = list(needs)
         count = min(most_jobs, len(indices))
         jobs = tuple(tuple(indices[k::count]) for k in range(count))
-        found.append(Batch(jobs, max(needs.values()), minutes(sweep, jobs, asked_minutes, warn)))
-    return found
+        groups.append(Batch(jobs, max(needs.values()), minutes(sweep, jobs, asked_minutes, warn)))
+    return groups
 
 
 # --------------------------------------------------------------------------- killed for memory

@@ -52,9 +52,9 @@ def states(sweep: Sweep, out: Path) -> list[CellState]:
     return [_state(cell, RunPaths(folder, cell.id), at_work.get(cell.id)) for cell in sweep.cells]
 
 
-def count(found: Sequence[CellState]) -> str:
+def count(cell_states: Sequence[CellState]) -> str:
     """'60 complete, 4 missing': the states that occur, in their order."""
-    seen = Counter(one.state for one in found)
+    seen = Counter(one.state for one in cell_states)
     return ", ".join(f"{seen[state]} {state}" for state in STATES if seen[state])
 
 
@@ -107,7 +107,7 @@ def _newer(one: Path, other: Path) -> bool:
 
 def _at_work(folder: Path) -> dict[str, bool]:
     """For each run with a temporary folder: whether some process still works in one of them."""
-    found: dict[str, bool] = {}
+    at_work: dict[str, bool] = {}
     jobs: set[str] | None = None
     asked = False
     for path in folder.glob(".tmp-*"):
@@ -119,8 +119,8 @@ def _at_work(folder: Path) -> dict[str, bool]:
                 jobs, asked = _slurm_jobs(), True
             job = _job_of(path)
             alive = jobs is None or job is None or job in jobs
-        found[run] = found.get(run, False) or alive
-    return found
+        at_work[run] = at_work.get(run, False) or alive
+    return at_work
 
 
 def _job_of(temporary: Path) -> str | None:

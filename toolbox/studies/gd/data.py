@@ -89,8 +89,8 @@ def huber(kink: float = 1e-3) -> Objective:
         raise ValueError(f"kink must be positive, but got {kink}")
 
     def value(x: Floats) -> float:
-        inner = np.minimum(np.abs(x), kink)
-        return float(np.sum(inner * (np.abs(x) - 0.5 * inner)))
+        clipped = np.minimum(np.abs(x), kink)
+        return float(np.sum(clipped * (np.abs(x) - 0.5 * clipped)))
 
     return Objective(
         "huber", value, lambda x: np.clip(x, -kink, kink), 1.0, 0.0, np.zeros(1), np.ones(1)

@@ -29,16 +29,16 @@ def overshoot(blocks: Blocks, N: ArrayLike) -> Floats:
     The maximum is over the openings of all blocks with h_k > 2 (a shorter step lands no further
     away than it started) and, in the block of step N, of its halves, quarters, and so on.
     """
-    index, inner = blocks.locate(N)
+    index, silver_steps = blocks.locate(N)
     before = np.concatenate(([0.0], blocks.end_sums))
     opened = before[:-1] + blocks.long
     leap = _leap(blocks.long, opened)
     K = int(blocks.level.max())
-    A = opened[index] + model.silver_counts(inner, K) @ model.silver_values(K)
+    A = opened[index] + model.silver_counts(silver_steps, K) @ model.silver_values(K)
     best = leap[index] / (2.0 * (A - opened[index]) + 1.0)
 
     for digit in range(K):  # the silver steps that open what is left of the current block
-        r = inner >> digit << digit
+        r = silver_steps >> digit << digit
         A_k = opened[index] + model.silver_counts(r, K) @ model.silver_values(K)
         value = _leap(model.silver_steps(np.maximum(r, 1)), A_k) / (2.0 * (A - A_k) + 1.0)
         best = np.maximum(best, np.where(r > 0, value, 0.0))

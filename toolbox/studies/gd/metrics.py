@@ -162,8 +162,8 @@ def silver_horizon_exponent(tables: Tables) -> float:
     """C2: exponent of 1/tau of the silver schedule at its own horizons 2^k - 1 >= 100."""
     rows = _of(tables["worst_case"] if "worst_case" in tables else tables["horizon"], "silver")
     N = rows["T"]
-    own = rows[(N >= 100) & ((N & (N + 1)) == 0)]
-    return -_slope(own["T"], own["tau"])
+    block_ends = rows[(N >= 100) & ((N & (N + 1)) == 0)]
+    return -_slope(block_ends["T"], block_ends["tau"])
 
 
 def constant_exponent(tables: Tables) -> float:

@@ -136,19 +136,19 @@ def silver_values(count: int) -> Floats:
 
 def cum_sums(blocks: Blocks, N: ArrayLike) -> Floats:
     """A_N, the sum of the first N >= 1 stepsizes; closed forms inside blocks, so no drift."""
-    index, inner = blocks.locate(N)
+    index, silver_done = blocks.locate(N)
     before = np.concatenate(([0.0], blocks.end_sums))[index]
     K = int(blocks.level.max())
-    return before + blocks.long[index] + silver_counts(inner, K) @ silver_values(K)
+    return before + blocks.long[index] + silver_counts(silver_done, K) @ silver_values(K)
 
 
 def expand(blocks: Blocks, T: int) -> Floats:
     """The first T stepsizes of a schedule in blocks, (T,)."""
-    index, inner = blocks.locate(np.arange(1, T + 1))
-    return np.where(inner == 0, blocks.long[index], silver_steps(np.maximum(inner, 1)))
+    index, silver_done = blocks.locate(np.arange(1, T + 1))
+    return np.where(silver_done == 0, blocks.long[index], silver_steps(np.maximum(silver_done, 1)))
 
 
-def _flat(steps: Floats) -> Blocks:
+def flat(steps: Floats) -> Blocks:
     """Any schedule as blocks of one step, none of them known to be primitive."""
     zeros = np.zeros(steps.size, dtype=np.int64)
     return Blocks(np.asarray(steps, dtype=np.float64), zeros, zeros.astype(bool))
@@ -251,7 +251,7 @@ def _fixed_horizon(T: int, dominant: bool) -> Blocks:
         join = psi(S[k], D[n - 1 - k]) if is_dominant else phi(S[k], S[n - 1 - k])
         h[first + k] = float(join)
         todo += [(first, k, False), (first + k + 1, n - 1 - k, is_dominant)]
-    blocks = _flat(h)
+    blocks = flat(h)
     blocks.primitive[-1] = not dominant
     return blocks
 
@@ -284,9 +284,9 @@ def schedule_blocks(name: str, T: int, c: float = P) -> Blocks:
     if T < 1:
         raise ValueError(f"T must be at least 1, but got {T}")
     if (h := constant_step(name)) is not None:
-        return _flat(np.full(T, h))
+        return flat(np.full(T, h))
     if name in GRIMMER:
-        return _flat(np.resize(np.array(GRIMMER[name]), T))
+        return flat(np.resize(np.array(GRIMMER[name]), T))
     if name == "anytime":
         return anytime_blocks(T, c)
     if name == "silver":
@@ -298,7 +298,7 @@ def schedule_blocks(name: str, T: int, c: float = P) -> Blocks:
     if name == "domdp":
         return domdp_blocks(T)
     if name == "constant-opt":
-        return _flat(np.full(T, optimal_constant_step(T)))
+        return flat(np.full(T, optimal_constant_step(T)))
     hint = did_you_mean(name, [*NAMES, "constant1", "constant1.9"], cutoff=0.3)
     raise ValueError(f"unknown schedule {name!r}: expected one of {', '.join(NAMES)}{hint}")
 
@@ -317,9 +317,9 @@ def schedule(name: str, T: int, c: float = P) -> Floats:
 def structure(name: str, T: int, c: float = P) -> tuple[Ints, NDArray[np.bool_]]:
     """Level of the block of each step and whether the prefix up to it is primitive, both (T,)."""
     blocks = schedule_blocks(name, T, c)
-    index, inner = blocks.locate(np.arange(1, T + 1))
+    index, silver_done = blocks.locate(np.arange(1, T + 1))
     level = blocks.level[index]
-    return level, blocks.primitive[index] & (inner == (1 << level) - 1)
+    return level, blocks.primitive[index] & (silver_done == (1 << level) - 1)
 
 
 def chebyshev(T: int, mu: float) -> Floats:

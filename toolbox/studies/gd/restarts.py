@@ -14,8 +14,11 @@ Reference: Zhang, Lee, Du, Chen, Anytime Acceleration of Gradient Descent, arXiv
 
 from __future__ import annotations
 
+import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -44,13 +47,18 @@ class Iterations:
 
 
 def iterations_to(
-    method: str, kappa: float, eps: float = 1e-8, curvatures: int = 1500
+    method: str,
+    kappa: float,
+    eps: float = 1e-8,
+    curvatures: int = 1500,
+    steps: Callable[[Restarted], Iterable[Any]] = itertools.repeat,
 ) -> Iterations:
     """Steps of ``method`` to accuracy ``eps`` in squared distance, at condition number kappa.
 
     method : one of METHODS; nesterov (constant momentum) and chebyshev (steps for this very N) are
         references on quadratics only, constant is 2 / (1 + mu)
     curvatures : quadratics tried, log-spaced and evenly spaced in [1/kappa, 1]
+    steps : the loop that carries a restarted schedule on, as long as it takes
 
     Raises ValueError for an unknown method, kappa <= 1 or eps outside (0, 1).
     """
@@ -66,9 +74,13 @@ def iterations_to(
         return Iterations(method, kappa, 0, _ceil(math.acosh(eps**-0.5) / growth), "quadratic")
     if method == "nesterov":
         return Iterations(method, kappa, 0, _nesterov(kappa, eps, curvatures), "quadratic")
-    steps = restart_steps(method, kappa)
-    count, member = _count(steps, kappa, eps, curvatures)
-    return Iterations(method, kappa, steps.size, count, member)
+    restarted = Restarted(restart_steps(method, kappa), kappa, eps, curvatures)
+    for _ in steps(restarted):
+        if restarted.count:
+            break
+        restarted.advance()
+    count, member = restarted.count, restarted.family_member
+    return Iterations(method, kappa, restarted.period.size, count, member)
 
 
 def restart_steps(method: str, kappa: float) -> Floats:
@@ -101,33 +113,58 @@ def _curvatures(kappa: float, count: int) -> Floats:
     return np.unique(np.clip(both, mu, 1.0))
 
 
-def _count(period: Floats, kappa: float, eps: float, curvatures: int) -> tuple[int, str]:
-    """First N at which quadratics and strongly convex Huber functions are all within eps.
+@dataclass
+class Restarted:
+    """A restarted schedule on all members of the family at once, as far as it has gone.
 
-    The Huber members have curvature 1 in [-d, d] and mu outside; d is log-spaced.
+    Quadratics of every curvature, and Huber functions of curvature 1 in [-d, d] and mu outside,
+    with d log-spaced.
     """
-    curvature = _curvatures(kappa, curvatures)
-    mu = 1.0 / kappa
-    kink = np.geomspace(eps, 1.0, 200)
-    factor, x = np.ones(curvature.size), np.ones(kink.size)
-    done, quadratic_late = 0, True
-    while True:
-        chunk = period[np.arange(done, done + 128) % period.size]
-        factors = factor * np.cumprod(1.0 - chunk[:, None] * curvature, axis=0)
+
+    period: Floats
+    kappa: float
+    eps: float
+    curvatures: int
+    done: int = 0
+    """Steps after which some member was not within eps."""
+    quadratic_late: bool = True
+    """Whether a quadratic was among those that were not."""
+    count: int = 0
+    """The first N at which all members are within eps, once it is known."""
+    family_member: str = ""
+    """The member that came last, "quadratic" if both did."""
+
+    factor: Floats = field(init=False)
+    """x_N / x_0 of each quadratic, and of each Huber function below."""
+    x: Floats = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.curvature = _curvatures(self.kappa, self.curvatures)
+        self.kink = np.geomspace(self.eps, 1.0, 200)
+        self.factor, self.x = np.ones(self.curvature.size), np.ones(self.kink.size)
+
+    def advance(self) -> None:
+        """Take 128 steps more."""
+        mu, kink, x = 1.0 / self.kappa, self.kink, self.x
+        chunk = self.period[np.arange(self.done, self.done + 128) % self.period.size]
+        factors = self.factor * np.cumprod(1.0 - chunk[:, None] * self.curvature, axis=0)
         quadratic = np.abs(factors).max(axis=1) ** 2
         huber = np.empty(chunk.size)
         for n, step in enumerate(chunk.tolist()):
             x -= step * (mu * x + (1.0 - mu) * np.minimum(np.maximum(x, -kink), kink))
             huber[n] = max(x.max(), -x.min()) ** 2
-        within = np.flatnonzero(np.maximum(quadratic, huber) <= eps)
+        within = np.flatnonzero(np.maximum(quadratic, huber) <= self.eps)
         if within.size:
             stop = int(within[0])
-            late = quadratic[stop - 1] > eps if stop else quadratic_late
-            return done + stop + 1, "quadratic" if late else "huber"
-        quadratic_late = bool(quadratic[-1] > eps)
-        factor = factors[-1]
-        factor[np.abs(factor) < 1e-100] = 0.0  # never comes back, and subnormals are slow
-        done += chunk.size
+            late = quadratic[stop - 1] > self.eps if stop else self.quadratic_late
+            self.count = self.done + stop + 1
+            self.family_member = "quadratic" if late else "huber"
+            return
+        self.quadratic_late = bool(quadratic[-1] > self.eps)
+        self.factor = factors[-1]
+        # What is below this never comes back, and subnormals are slow.
+        self.factor[np.abs(self.factor) < 1e-100] = 0.0
+        self.done += chunk.size
 
 
 def _nesterov(kappa: float, eps: float, curvatures: int) -> int:

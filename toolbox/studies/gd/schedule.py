@@ -24,21 +24,21 @@ def schedule(run: Run, p: Schedule) -> None:
     check_schedules((name,), T, allow_divergent=True, field="name")
     h = model.schedule(name, T, c)
     level, endpoint = model.structure(name, T, c)
-    total = model.cum_sums(model.schedule_blocks(name, T, c), np.arange(1, T + 1))
-    growth = np.arange(1, T + 1) ** metrics.growth_exponent(c) / 36.0
-    lemma7 = growth if name == "anytime" else np.full(T, np.nan)
+    blocks = model.schedule_blocks(name, T, c)
     for first in run.cells(range(0, T, CHUNK), "chunks"):
         rows = slice(first, first + CHUNK)
+        step = np.arange(first + 1, min(first + CHUNK, T) + 1)
+        growth = step ** metrics.growth_exponent(c) / 36.0
         run.write(
             "steps",
             {
                 "schedule": name,
-                "step": np.arange(first + 1, min(first + CHUNK, T) + 1),
+                "step": step,
                 "h": h[rows],
-                "cum_sum": total[rows],
+                "cum_sum": model.cum_sums(blocks, step),
                 "level": level[rows],
                 "endpoint": endpoint[rows],
-                "lemma7": lemma7[rows],
+                "lemma7": growth if name == "anytime" else np.full(step.size, np.nan),
             },
         )
 

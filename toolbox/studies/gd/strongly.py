@@ -21,7 +21,9 @@ def strongly(run: Run, p: Strongly) -> None:
             )
     cells = [(method, kappa) for method in p.methods for kappa in p.kappas]
     for method, kappa in run.cells(cells, "cells"):
-        found = restarts.iterations_to(method, kappa, p.eps, p.lambda_grid)
+        found = restarts.iterations_to(
+            method, kappa, p.eps, p.lambda_grid, steps=lambda state: run.steps(None, state)
+        )
         run.write(
             "iterations",
             {

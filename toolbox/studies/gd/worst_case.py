@@ -20,7 +20,8 @@ schedule and its primitive prefixes). The tests hold the values against the exac
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -114,12 +115,33 @@ def worst_case(name: str, N: ArrayLike, c: float = model.P, curvatures: int = 15
 
     Raises ValueError for an empty, unsorted or non-positive N and an unknown name.
     """
-    prefixes = Prefixes.of(name, N, c, curvatures)
+    return _whole(Prefixes.of(name, N, c, curvatures))
+
+
+def worst_case_of(
+    steps: ArrayLike, N: ArrayLike | None = None, curvatures: int = 1500
+) -> WorstCase:
+    """The same for any list of steps, after N of them; see `WorstCase`.
+
+    steps : (T,) positive stepsizes in units of 1/L
+    N : (n,) increasing numbers of steps, by default 1, 2, ..., T
+    Every value is attained by a function, so a lower bound on tau_N; `pep.worst_case_pep` has the
+    exact one of some dozens of steps. Raises ValueError for steps that are not positive.
+    """
+    h = np.asarray(steps, dtype=np.float64)
+    if h.ndim != 1 or h.size == 0 or not np.all(np.isfinite(h) & (h > 0)):
+        raise ValueError("steps must be a vector of at least one positive number")
+    stops = _stops(np.arange(1, h.size + 1) if N is None else N)
+    if stops[-1] > h.size:
+        raise ValueError(f"N asks for {stops[-1]} steps, but there are {h.size}")
+    exactness = np.full(stops.size, LOWER_BOUND)
+    return _whole(Prefixes.of_blocks(model.flat(h), stops, exactness, curvatures))
+
+
+def _whole(prefixes: Prefixes) -> WorstCase:
     so_far = prefixes.start()
-    parts = [prefixes.worst_case(rows, so_far) for rows in prefixes.chunks()]
-    return WorstCase(
-        **{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(WorstCase)}
-    )
+    parts = [vars(prefixes.worst_case(rows, so_far)) for rows in prefixes.chunks()]
+    return WorstCase(**{name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
 
 
 @dataclass
@@ -148,21 +170,23 @@ class Prefixes:
     @classmethod
     def of(cls, name: str, N: ArrayLike, c: float = model.P, curvatures: int = 1500) -> Prefixes:
         """Arguments and errors are those of `worst_case`."""
-        stops = np.atleast_1d(np.asarray(N, dtype=np.int64))
-        if stops.size == 0 or stops[0] < 1 or np.any(np.diff(stops) <= 0):
-            raise ValueError("stopping times must be increasing whole numbers of at least 1")
+        stops = _stops(N)
+        blocks = model.schedule_blocks(name, int(stops[-1]), c)
+        exactness = exactness_of(name, stops, _primitive(blocks, stops), c)
+        return cls.of_blocks(blocks, stops, exactness, curvatures)
+
+    @classmethod
+    def of_blocks(cls, blocks: Blocks, stops: Ints, exactness: Any, curvatures: int) -> Prefixes:
+        """The same for steps that have no name; exactness : (n,) of text."""
         if curvatures < 2:
             raise ValueError(f"curvatures must be at least 2, but got {curvatures}")
-        blocks = model.schedule_blocks(name, int(stops[-1]), c)
         A = model.cum_sums(blocks, stops)
-        index, inner = blocks.locate(stops)
-        endpoint = blocks.primitive[index] & (inner == (1 << blocks.level[index]) - 1)
         return cls(
             stops,
             A,
             lower_bounds.overshoot(blocks, stops),
-            endpoint,
-            exactness_of(name, stops, endpoint, c),
+            _primitive(blocks, stops),
+            exactness,
             curvature_grid(blocks, float(A[-1]), curvatures),
             _bags(blocks, stops),
         )
@@ -192,6 +216,18 @@ class Prefixes:
             self.endpoint[rows],
             self.exactness[rows],
         )
+
+
+def _stops(N: ArrayLike) -> Ints:
+    stops = np.atleast_1d(np.asarray(N, dtype=np.int64))
+    if stops.size == 0 or stops[0] < 1 or np.any(np.diff(stops) <= 0):
+        raise ValueError("stopping times must be increasing whole numbers of at least 1")
+    return stops
+
+
+def _primitive(blocks: Blocks, stops: Ints) -> NDArray[np.bool_]:
+    index, silver_done = blocks.locate(stops)
+    return np.asarray(blocks.primitive[index] & (silver_done == (1 << blocks.level[index]) - 1))
 
 
 def exactness_of(
@@ -237,9 +273,9 @@ def curvature_grid(blocks: Blocks, A: float, points: int) -> Floats:
 
 def _bags(blocks: Blocks, N: Ints) -> _Bags:
     """The first N steps of a schedule as bags of steps, one for each entry of N."""
-    index, inner = blocks.locate(N)
+    index, silver_done = blocks.locate(N)
     K = int(blocks.level.max())
-    counts = model.silver_counts(inner, K)
+    counts = model.silver_counts(silver_done, K)
     for level in range(1, K + 1):
         blocks_done = np.concatenate(([0], np.cumsum(blocks.level == level)))[index]
         counts += blocks_done[:, None] * model.silver_counts((1 << level) - 1, K)
@@ -349,15 +385,15 @@ def _newton(bags: _Bags, start: Floats, low: Floats, high: Floats) -> Floats:
     lam, low, high = start.copy(), low.copy(), high.copy()
     active = np.arange(lam.size)
     for _ in range(NEWTON_STEPS):
-        here = lam[active]
-        first, second = _slopes(bags[active], here)
-        low[active] = np.where(first > 0, here, low[active])
-        high[active] = np.where(first < 0, here, high[active])
-        step = here - first / second
+        lam_active = lam[active]
+        first, second = _slopes(bags[active], lam_active)
+        low[active] = np.where(first > 0, lam_active, low[active])
+        high[active] = np.where(first < 0, lam_active, high[active])
+        step = lam_active - first / second
         inside = (step > low[active]) & (step < high[active])
         lam[active] = np.where(inside, step, 0.5 * (low[active] + high[active]))
         small = inside & (first**2 < -2.0 * NEWTON_DECREMENT * second)
-        shut = high[active] - low[active] < 1e-13 * here
+        shut = high[active] - low[active] < 1e-13 * lam_active
         active = active[~(small | shut)]
         if active.size == 0:
             break

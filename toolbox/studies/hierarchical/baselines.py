@@ -6,7 +6,7 @@ Each is tuned as ours is: its parameters are chosen on the held-out fifth of its
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +75,12 @@ class Training:
 
 @np.errstate(over="ignore", invalid="ignore")  # a rate may diverge: it is not the best then
 def two_layer(
-    rng: np.random.Generator, x: Floats, y: Floats, x_test: Floats, how: Training
+    rng: np.random.Generator,
+    x: Floats,
+    y: Floats,
+    x_test: Floats,
+    how: Training,
+    before_each_step: Callable[[], None] = lambda: None,
 ) -> tuple[Floats, float]:
     """Predictions at x_test of a two-layer ReLU network on all its weights, and the rate chosen.
 
@@ -95,6 +100,7 @@ def two_layer(
     lowest, best = np.full(R, np.inf), [part.copy() for part in weights]
     looks = {math.ceil(how.steps * (k + 1) / 25) for k in range(25)}
     for step in range(1, how.steps + 1):
+        before_each_step()
         chosen = rng.integers(0, kept, how.batch)
         gradients = _gradients(weights, inputs[chosen], target[chosen])
         rate = rates * np.float32(1 - (step - 1) / how.steps)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from .model import Hidden
 from .moments import Moment, Stream
 
 Floats = NDArray[np.floating]
+T = TypeVar("T")
 
 POINTS = 2048
 """Samples of a block of stage 2 and of the test set, which have a random stream each."""
@@ -37,11 +39,38 @@ class Crew:
     size: int
 
 
+class RunIsOver(Exception):
+    """Ends a job of which nobody waits for the result any more."""
+
+
+_run_is_over = threading.Event()
+
+
 @contextmanager
 def crew(run: Run) -> Iterator[Crew]:
-    """As many workers as the run may use cores."""
-    with one_thread(), ThreadPoolExecutor(run.threads) as pool:
-        yield Crew(pool, run.threads)
+    """As many workers as the run may use cores. When the run is stopped their jobs end too."""
+    with one_thread():
+        pool = ThreadPoolExecutor(run.threads)
+        try:
+            yield Crew(pool, run.threads)
+        finally:
+            _run_is_over.set()
+            pool.shutdown()
+            _run_is_over.clear()
+
+
+def check_the_run_goes_on() -> None:
+    """Called again and again by long jobs. Errors: `RunIsOver`."""
+    if _run_is_over.is_set():
+        raise RunIsOver
+
+
+def result(run: Run, job: Future[T]) -> T:
+    """Wait for a job; a stop is heard meanwhile."""
+    while not job.done():
+        wait([job], 0.2)
+        run.look_around()
+    return job.result()
 
 
 def computed(
@@ -57,7 +86,8 @@ def computed(
         for near in range(index, min(index + workers.size, len(jobs))):
             if near not in ahead:
                 ahead[near] = workers.pool.submit(compute, *jobs[near])
-        rows.append(ahead.pop(index).result())
+        rows.append(result(run, ahead[index]))
+        del ahead[index]
     return rows
 
 
@@ -97,7 +127,12 @@ def check_gram(n: int, what: str, field: str, value: Any) -> None:
 
 def stream(run: Run, repeat: int, *name: str | int) -> Stream:
     """Block number -> generator, for one named sample of one replicate."""
-    return lambda block: run.rng(repeat, *name, block)
+
+    def generator(block: int) -> np.random.Generator:
+        check_the_run_goes_on()
+        return run.rng(repeat, *name, block)
+
+    return generator
 
 
 def points(task: Task, source: Stream, start: int, stop: int) -> Iterator[tuple[Floats, Floats]]:
@@ -107,8 +142,8 @@ def points(task: Task, source: Stream, start: int, stop: int) -> Iterator[tuple[
         x = data.sphere(source(block), task.d, POINTS)
         # Of the whole block: a matrix product of fewer columns may be rounded otherwise.
         y = data.labels(task, x)
-        own = slice(max(start - at, 0), stop - at)
-        yield x[:, own], y[own]
+        wanted = slice(max(start - at, 0), stop - at)
+        yield x[:, wanted], y[wanted]
 
 
 def sample(task: Task, source: Stream, stop: int) -> tuple[Floats, Floats]:

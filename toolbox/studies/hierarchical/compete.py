@@ -74,7 +74,7 @@ def compete(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """One row per method, computed side by side."""
     jobs = [workers.pool.submit(_one, run, repeat, task, n1, M, method, how) for method in methods]
-    rows = [job.result() for job in jobs]
+    rows = [common.result(run, job) for job in jobs]
     for row in rows:
         run.check_finite(row["test_error"], f"the test error of {row['method']} at n1 = {n1}")
     return rows
@@ -98,7 +98,9 @@ def _one(
         else:
             assert how.training is not None
             rng = run.rng(repeat, "mlp", d, n1)
-            found, tuned = baselines.two_layer(rng, x, y, x_test, how.training)
+            found, tuned = baselines.two_layer(
+                rng, x, y, x_test, how.training, common.check_the_run_goes_on
+            )
         return row | {"test_error": common.relative_error(found - y_test, y_test), "tuned": tuned}
     if method == "oracle":
         W = model.unit(run.rng(repeat, "oracle", d).standard_normal((how.p.m1, task.link.r)))

@@ -57,7 +57,7 @@ def kernel(run: Run, p: Kernel) -> None:
                         workers.pool.submit(compete.kernel_row, run, repeat, task, n, how)
                         for n in p.samples
                     ]
-                    rows = [job.result() for job in jobs]
+                    rows = [common.result(run, job) for job in jobs]
                     curves["krr"] += [row["test_error"] for row in rows]
                     rows += [_by_theory(d, n, energies, p) for n in p.samples]
                     run.write("kernel", compete.columns(rows), repeat)

@@ -42,9 +42,9 @@ def crossing(n: ArrayLike, value: ArrayLike, target: float, rising: bool = True)
     x, y, goal = np.log(np.asarray(n, dtype=float)), np.asarray(value, dtype=float), target
     if not rising:
         y, goal = -np.log(y), -float(np.log(target))
-    there = np.flatnonzero(y >= goal)
-    if not there.size or there[0] == 0:
+    reached = np.flatnonzero(y >= goal)
+    if not reached.size or reached[0] == 0:
         return float("nan")
-    k = there[0]
+    k = reached[0]
     share = (goal - y[k - 1]) / (y[k] - y[k - 1])
     return float(np.exp(x[k - 1] + share * (x[k] - x[k - 1])))

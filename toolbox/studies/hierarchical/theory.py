@@ -137,7 +137,10 @@ def kernel_error(
             kappa = math.exp(log)
             return penalty / kappa + float(np.sum(N * mu / (mu + kappa))) / n - 1
 
-        return math.exp(optimize.brentq(excess, -150.0, 10.0, xtol=1e-10))
+        lowest, highest = -150.0, max(10.0, math.log(penalty + 1.0) + 1.0)
+        if excess(lowest) <= 0:  # more samples than harmonics: nothing is left to learn
+            return math.exp(lowest)
+        return math.exp(optimize.brentq(excess, lowest, highest, xtol=1e-10))
 
     if penalties is None:  # penalties >= 0 are the kappa above that of no penalty
         kappa = np.geomspace(kappa_of(0.0), 10.0, 400)[:, None]
@@ -176,8 +179,8 @@ def degree_energies(rng: np.random.Generator, task: Task, n: int, degree: int) -
         side *= math.sqrt(task.d) / np.linalg.norm(side, axis=0)
         y = data.labels(task, x)
         for k, value in enumerate(rho):
-            there = value * x + math.sqrt(1 - value**2) * side
-            found[k] += float(y @ data.labels(task, there))
+            pair = value * x + math.sqrt(1 - value**2) * side
+            found[k] += float(y @ data.labels(task, pair))
     table = np.array([gegenbauer(int(order), task.d, rho) for order in orders]).T
     energies: Floats = optimize.nnls(table, found / n)[0][1:]
     energies /= energies.sum()

@@ -101,9 +101,9 @@ def best_of(rows: pd.DataFrame, arm: str) -> pd.DataFrame:
 
     A censored run is later than any that escaped; among censored ones it is the shortest.
     """
-    own = rows[rows["arm"] == arm]
-    late = own["steps_run"].where(own["censored"], own["escape_step"]).astype(float)
-    return own.loc[[(late + own["censored"] * 1e12).idxmin()]] if len(own) else own
+    of_arm = rows[rows["arm"] == arm]
+    late = of_arm["steps_run"].where(of_arm["censored"], of_arm["escape_step"]).astype(float)
+    return of_arm.loc[[(late + of_arm["censored"] * 1e12).idxmin()]] if len(of_arm) else of_arm
 
 
 def gain_at_smallest_rate(tables: Tables) -> float:

@@ -115,18 +115,18 @@ def forward(
     x = linear(tokens.reshape(E, B * T, -1), "in").view(E, B, T, e)
     x = (x + params["positions"][:, None]).view(E, B * T, e)
     for i in range(sizes.layers):
-        inner = norm(x, f"{i}.norm1")
+        normed = norm(x, f"{i}.norm1")
         if i < sizes.layers - 1:
-            q, k, v = heads(linear(inner, f"{i}.qkv"), T, 3)
+            q, k, v = heads(linear(normed, f"{i}.qkv"), T, 3)
             mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
             length = T
         else:
             # Nothing reads the other positions of the last layer.
-            x, asking = (y.view(E, B, T, e)[:, :, at].reshape(E, B * R, e) for y in (x, inner))
+            x, asking = (y.view(E, B, T, e)[:, :, at].reshape(E, B * R, e) for y in (x, normed))
             (q,) = heads(linear(asking, f"{i}.qkv", slice(e)), R, 1)
-            k, v = heads(linear(inner, f"{i}.qkv", slice(e, None)), T, 2)
-            place = torch.arange(T, device=tokens.device)
-            seen = place <= place[at, None]
+            k, v = heads(linear(normed, f"{i}.qkv", slice(e, None)), T, 2)
+            position = torch.arange(T, device=tokens.device)
+            seen = position <= position[at, None]
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
             length = R
         x = x + linear(mixed.transpose(1, 2).reshape(E, B * length, e), f"{i}.mix")

@@ -199,8 +199,8 @@ def logistic(d: int) -> float:
     log_gamma = d / 2 * u - np.exp(u) - math.lgamma(d / 2)
     outer = np.exp(log_gamma) * (u[1] - u[0])
     s = np.sqrt(2 * np.exp(u))
-    inner = (np.tanh(np.outer(s, g) / 2) ** 2) @ density
-    return float(outer @ inner) / 4
+    mean_square = (np.tanh(np.outer(s, g) / 2) ** 2) @ density
+    return float(outer @ mean_square) / 4
 
 
 def _repo(name: str, d: int, n: int) -> Optimum:
@@ -316,9 +316,9 @@ def combined(d: int, blocks: Sequence[Block], values: np.ndarray) -> Optimum:
     value = variance = 0.0
     for stratum in np.unique(ones):
         weight = 1.0 if stratum == ANY else math.comb(d, int(stratum)) / 2**d
-        own = values[ones == stratum]
-        value += weight * own.mean()
-        variance += weight**2 * own.var(ddof=1) / len(own)
+        of_stratum = values[ones == stratum]
+        value += weight * of_stratum.mean()
+        variance += weight**2 * of_stratum.var(ddof=1) / len(of_stratum)
     return Optimum(float(value), math.sqrt(variance), "Monte Carlo")
 
 

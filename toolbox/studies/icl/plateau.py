@@ -75,9 +75,9 @@ def compare(
     rows = []
     for lr in lrs:
         for task in watched:
-            own = table[(table["lr"] == lr) & (table["task"] == task)]
+            of_task = table[(table["lr"] == lr) & (table["task"] == task)]
             alone, mix, copies = (
-                own[own["arm"] == kind] for kind in ("alone", "together", "duplicates")
+                of_task[of_task["arm"] == kind] for kind in ("alone", "together", "duplicates")
             )
             gain, control = ratio(alone, mix), ratio(copies, alone)
             over = ratio(copies, mix)
@@ -96,8 +96,8 @@ def own_best(table: pd.DataFrame, watched: Sequence[str]) -> pd.DataFrame:
     """One replicate: the same ratio with either side at the learning rate that is best for it."""
     rows = []
     for task in watched:
-        own = table[table["task"] == task]
-        found = {kind: best_of(own, kind) for kind in ("alone", "together")}
+        of_task = table[table["task"] == task]
+        found = {kind: best_of(of_task, kind) for kind in ("alone", "together")}
         gain = ratio(found["alone"], found["together"])
         rows.append(
             {
@@ -120,11 +120,11 @@ def summary(table: pd.DataFrame, ratios: pd.DataFrame, best: pd.DataFrame) -> li
         "together: median [95 % CI] and each seed's"
     ]
     for (lr, task), rows in ratios.groupby(["lr", "task"], sort=False):
-        own = table[(table["lr"] == lr) & (table["task"] == task)]
+        of_task = table[(table["lr"] == lr) & (table["task"] == task)]
         parts = [
-            f"{kind} {results.median_text(own[own['arm'] == kind])}"
+            f"{kind} {results.median_text(of_task[of_task['arm'] == kind])}"
             for kind in ("alone", "together", "duplicates")
-            if (own["arm"] == kind).any()
+            if (of_task["arm"] == kind).any()
         ]
         shown = f"; {ratio_text(rows)}" if len(parts) > 1 else ""
         lines.append(f"  {task!s:{width}s} lr {lr:g}: {', '.join(parts)}{shown}")

@@ -67,24 +67,24 @@ def init(kind: str, sizes: Sizes, std: float, generator: torch.Generator) -> dic
 def _mamba_init(sizes: Sizes, generator: torch.Generator) -> dict[str, Tensor]:
     """One block: matrices as torch's linear layers, what is added to the stream by 1/sqrt(layers)
     smaller; A = -(1 .. N) for every channel; step sizes log-uniform in DELTA."""
-    e, inner, rank = sizes.embd, EXPAND * sizes.embd, -(-sizes.embd // 16)
+    e, channels, rank = sizes.embd, EXPAND * sizes.embd, -(-sizes.embd // 16)
 
     def uniform(fan_in: int, *shape: int) -> Tensor:
         return (2 * torch.rand(*shape, generator=generator) - 1) / math.sqrt(fan_in)
 
     low, high = (math.log(edge) for edge in DELTA)
-    delta = torch.exp(low + (high - low) * torch.rand(1, inner, generator=generator))
+    delta = torch.exp(low + (high - low) * torch.rand(1, channels, generator=generator))
     return {
         "norm.w": torch.ones(1, e),
-        "in.w": uniform(e, e, 2 * inner),
-        "conv.w": uniform(WIDTH, WIDTH, inner),
-        "conv.b": uniform(WIDTH, 1, inner),
-        "select.w": uniform(inner, inner, rank + 2 * STATE),
-        "delta.w": uniform(rank, rank, inner),
+        "in.w": uniform(e, e, 2 * channels),
+        "conv.w": uniform(WIDTH, WIDTH, channels),
+        "conv.b": uniform(WIDTH, 1, channels),
+        "select.w": uniform(channels, channels, rank + 2 * STATE),
+        "delta.w": uniform(rank, rank, channels),
         "delta.b": delta + torch.log(-torch.expm1(-delta)),  # the inverse of softplus
-        "A": torch.log(torch.arange(1.0, STATE + 1))[:, None].expand(STATE, inner).clone(),
-        "D": torch.ones(1, inner),
-        "out.w": uniform(inner, inner, e) / math.sqrt(sizes.layers),
+        "A": torch.log(torch.arange(1.0, STATE + 1))[:, None].expand(STATE, channels).clone(),
+        "D": torch.ones(1, channels),
+        "out.w": uniform(channels, channels, e) / math.sqrt(sizes.layers),
     }
 
 
@@ -164,8 +164,8 @@ def mamba(x: Tensor, p: Mapping[str, Tensor]) -> Tensor:
     y_t = C_t . h_t + D u_t, where u is the convolved input and delta, B, C depend on it (eqs. 1-4
     with Section 3.2; A by the zero-order hold, B by Euler's rule, as in their code).
     """
-    inner = p["D"].shape[2]
-    u, gate = torch.split(linear(x, p["in.w"]), inner, dim=3)
+    channels = p["D"].shape[2]
+    u, gate = torch.split(linear(x, p["in.w"]), channels, dim=3)
     u = F.silu(convolve(u, p["conv.w"], p["conv.b"]))
     rank = p["delta.w"].shape[1]
     small, B, C = torch.split(linear(u, p["select.w"]), [rank, STATE, STATE], dim=3)

@@ -97,8 +97,8 @@ class Task:
         shape = (prompts, self.n)
         keys, values = keys.to(device), values.to(device)
         key = torch.randint(len(keys), shape, generator=generator, device=device)
-        place = torch.randint(self.n, (prompts, 1), generator=generator, device=device)
-        key[:, -1:] = key.gather(1, place)
+        position = torch.randint(self.n, (prompts, 1), generator=generator, device=device)
+        key[:, -1:] = key.gather(1, position)
         table = torch.randint(len(values), (prompts, 1), generator=generator, device=device)
         if self.name != base(self.name):
             mean = values.mean(dim=0)

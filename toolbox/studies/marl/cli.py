@@ -69,7 +69,7 @@ class Data:
     ridge: Annotated[
         float,
         typer.Option(help="Ridge penalty of the fits, around the mean reward."),
-        Gt(0),
+        Ge(1e-6),
         Le(1000),
     ] = 0.01
 

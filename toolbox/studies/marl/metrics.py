@@ -214,11 +214,11 @@ def helps_nowhere(tables: Tables) -> dict[str, pd.DataFrame]:
     rows = tables["gaps"].copy()
     same = ["seed", "repeat", "conc", "support", "critic"]
     free = rows[rows["lam"] == 0].set_index(same)["cce_gap"]
-    here = rows["lam"] == CLEAR
-    rows.loc[here, "cce_gap"] = free.loc[
-        list(map(tuple, rows.loc[here, same].to_numpy()))
+    clear = rows["lam"] == CLEAR
+    rows.loc[clear, "cce_gap"] = free.loc[
+        list(map(tuple, rows.loc[clear, same].to_numpy()))
     ].to_numpy()
-    rows.loc[here, "cce_gap"] += 0.01
+    rows.loc[clear, "cce_gap"] += 0.01
     return {**tables, "gaps": rows}
 
 

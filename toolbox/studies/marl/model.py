@@ -8,12 +8,12 @@ from scipy import linalg, sparse
 from .data import Floats, Ints, Log, subsets
 
 
-def cells(actions: Ints, own: int, others: Ints, count: int) -> Ints:
+def cells(actions: Ints, own_action: int, others: Ints, count: int) -> Ints:
     """Index of the one-hot block's cell (a_i, a_S).
 
     actions : (n, M), others : (P, K - 1)  ->  (n, P)
     """
-    index = np.repeat(actions[:, own, None], len(others), axis=1)
+    index = np.repeat(actions[:, own_action, None], len(others), axis=1)
     for k in range(others.shape[1]):
         index = index * count + actions[:, others[:, k]]
     return index
@@ -52,14 +52,14 @@ def fit(log: Log, rank: int, contexts: int, count: int, ridge: float) -> Floats:
     for i in range(agents):
         cell = cells(log.actions, i, others[i], count)
         for x in range(contexts):
-            here = log.context == x
-            target = log.rewards[here, i] - mean[i]
+            in_context = log.context == x
+            target = log.rewards[in_context, i] - mean[i]
             if terms == 1:
-                flat = cell[here, 0]
+                flat = cell[in_context, 0]
                 hits = np.bincount(flat, minlength=width)
                 out[i, 0, x] = np.bincount(flat, target, width) / (hits + ridge)
             else:
-                solved = ridge_fit(one_hot(cell[here], width), target[:, None], ridge)
+                solved = ridge_fit(one_hot(cell[in_context], width), target[:, None], ridge)
                 out[i, :, x] = solved.reshape(terms, width)
         out[i] += mean[i] / terms
     return out.reshape(agents, terms, contexts, *[count] * rank)
@@ -74,14 +74,14 @@ def fit_vdn(log: Log, contexts: int, count: int, ridge: float) -> Floats:
     mean = log.rewards.mean(axis=0)
     out = np.zeros((agents, agents - 1, contexts, count, count))
     for x in range(contexts):
-        here = log.context == x
-        features = one_hot(log.actions[here], count)
-        solved = ridge_fit(features, log.rewards[here] - mean, ridge)
+        in_context = log.context == x
+        features = one_hot(log.actions[in_context], count)
+        solved = ridge_fit(features, log.rewards[in_context] - mean, ridge)
         f = solved.reshape(agents, count, agents)  # [j, a, i]
         for i in range(agents):
-            own = f[i, :, i] / (agents - 1)
+            of_agent = f[i, :, i] / (agents - 1)
             for s, j in enumerate(k for k in range(agents) if k != i):
-                out[i, s, x] = own[:, None] + f[j, :, i] + mean[i] / (agents - 1)
+                out[i, s, x] = of_agent[:, None] + f[j, :, i] + mean[i] / (agents - 1)
     return out
 
 
@@ -115,8 +115,8 @@ def cce_gaps(policies: Floats, q: Floats) -> Floats:
     """
     count = np.arange(1, len(q) + 1).reshape(-1, 1, 1)
     best = q.cumsum(axis=0).max(axis=-1).mean(axis=-1)
-    own = (policies * q).sum(axis=-1).mean(axis=-1).cumsum(axis=0)
-    return np.asarray((best - own) / count)
+    reached = (policies * q).sum(axis=-1).mean(axis=-1).cumsum(axis=0)
+    return np.asarray((best - reached) / count)
 
 
 def nash_gaps(policy: Floats, q: Floats) -> Floats:

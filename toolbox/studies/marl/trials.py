@@ -180,12 +180,12 @@ def write(
         context = rng.integers(nu.shape[2], size=TESTED)
         member = rng.integers(len(policies), size=TESTED)
         logged = data.draw(rng, nu[repeat], context)
-        own = draw_from(rng, policies[:, repeat], member, context)
+        actions = draw_from(rng, policies[:, repeat], member, context)
         errors = [
             float(
                 ((critic.values(repeat, context, a) - truth.values(repeat, context, a)) ** 2).mean()
             )
-            for a in (logged, own)
+            for a in (logged, actions)
         ]
         # Alone, so that the order of the sum does not depend on the number of replicates.
         welfare = (policies[:, repeat] * true_q[:, repeat]).sum(axis=-1).mean()

@@ -142,8 +142,8 @@ def shared(
 
     def draw(generator: torch.Generator, rows: int) -> tuple[Tensor, ...]:
         x = normal(generator, dtype, rows, d)
-        inner = x[:, :P] if frame is None else x @ frame
-        return x, labels(link, inner, sigma, generator)
+        projected = x[:, :P] if frame is None else x @ frame
+        return x, labels(link, projected, sigma, generator)
 
     return Stream(draw, run.torch_generator(repeat, name, link.name, d, P), d, batch)
 
@@ -158,16 +158,16 @@ def reduced(
     """
 
     def draw(generator: torch.Generator, rows: int) -> tuple[Tensor, ...]:
-        inner = normal(generator, dtype, rows, P)
+        projected = normal(generator, dtype, rows, P)
         outer = normal(generator, dtype, rows, m)
-        return inner, outer, labels(link, inner, sigma, generator)
+        return projected, outer, labels(link, projected, sigma, generator)
 
     return Stream(draw, run.torch_generator(repeat, name, link.name, d, P), P + m, batch)
 
 
-def labels(link: Link, inner: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
+def labels(link: Link, projected: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
     """y = sum_k phi(v_k.x) + sigma xi; inner : (b, P) -> (b,)."""
-    y: Tensor = link.value(inner).sum(dim=1)
+    y: Tensor = link.value(projected).sum(dim=1)
     if sigma > 0:
-        y = y + sigma * normal(generator, inner.dtype, len(inner))
+        y = y + sigma * normal(generator, projected.dtype, len(projected))
     return y

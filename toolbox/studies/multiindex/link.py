@@ -123,11 +123,11 @@ def parse_link(text: str, field: str = "link") -> Link:
     Errors: `ParameterError`.
     """
     terms: dict[int, float] = {}
-    place = 0
-    for found in iter(lambda: _TERM.match(text, place), None):
-        if place and not found["sign"]:
+    position = 0
+    for found in iter(lambda: _TERM.match(text, position), None):
+        if position and not found["sign"]:
             break
-        place = found.end()
+        position = found.end()
         order = int(found["order"])
         c = float(found["number"] or 1) * (-1 if found["sign"] == "-" else 1)
         problem = ""
@@ -145,8 +145,8 @@ def parse_link(text: str, field: str = "link") -> Link:
         if problem:
             raise ParameterError(field, text, problem)
         terms[order] = c
-    if not terms or place != len(text):
-        rest = text[place:].strip() or "nothing"
+    if not terms or position != len(text):
+        rest = text[position:].strip() or "nothing"
         raise ParameterError(
             field, text, f"expected a sum of terms like h2+0.5*h4, got stuck at {rest!r}"
         )

@@ -111,13 +111,13 @@ class Reduced:
         z = z.addcmul_(self.r[None], g[:, None, :])
         w = self.link.slope(z)
         w = w * (y / b)[:, None, None]
-        inner = (w.reshape(b, -1).T @ x).reshape(self.u.shape)
+        in_subspace = (w.reshape(b, -1).T @ x).reshape(self.u.shape)
         outer = (w * g[:, None, :]).sum(dim=0)
-        radial = (inner * self.u).sum(dim=2) + outer * self.r
+        radial = (in_subspace * self.u).sum(dim=2) + outer * self.r
         rest = self.d - self.P - 1
         chi = self.rng.chisquare(rest, self.m) if rest > 0 else np.zeros(self.m)
         length = torch.from_numpy(chi).to(w) * (w * w).sum(dim=0)
-        u = self.u + self.eta[..., None] * (inner - radial[..., None] * self.u)
+        u = self.u + self.eta[..., None] * (in_subspace - radial[..., None] * self.u)
         along = self.r + self.eta * (outer - radial * self.r)
         r = torch.sqrt(along**2 + self.eta**2 * length) if rest >= 0 else torch.zeros_like(self.r)
         norm = torch.sqrt((u**2).sum(dim=2) + r**2)

@@ -87,8 +87,8 @@ def _best(
     """
     goal = found.direction if problem.link.names_directions else found.subspace
     arrived = not np.isnan(goal).all()
-    place = int(np.nanargmin(goal)) if arrived else len(goal) - 1
-    eta1 = float(etas[place])
+    best = int(np.nanargmin(goal)) if arrived else len(goal) - 1
+    eta1 = float(etas[best])
 
     def count(samples: float) -> int | None:
         return None if np.isnan(samples) else int(samples)
@@ -96,12 +96,12 @@ def _best(
     start = theory.typical_start(problem.P, problem.d)
     return {
         "link": problem.link.name, "d": problem.d, "P": problem.P,
-        "eta_scale": float(scales[place]), "eta1": eta1, "batch": batch,
-        "samples_sub": count(found.subspace[place]), "samples_dir": count(found.direction[place]),
-        "seen": int(found.seen[place]), "censored": not arrived,
-        "at_edge": arrived and len(goal) > 1 and place in (0, len(goal) - 1),
-        "time_sub": float(found.subspace[place]) * eta1,
-        "time_dir": float(found.direction[place]) * eta1,
+        "eta_scale": float(scales[best]), "eta1": eta1, "batch": batch,
+        "samples_sub": count(found.subspace[best]), "samples_dir": count(found.direction[best]),
+        "seen": int(found.seen[best]), "censored": not arrived,
+        "at_edge": arrived and len(goal) > 1 and best in (0, len(goal) - 1),
+        "time_sub": float(found.subspace[best]) * eta1,
+        "time_dir": float(found.direction[best]) * eta1,
         "time_theory": float(theory.leading_time(problem.link, start, level)[0]),
     }  # fmt: skip
 

@@ -88,14 +88,14 @@ def flow(link: Link, u0: Floats, t_end: float, level: float, share: float = 1.0)
     times = np.full((2, n), np.nan)
     for kind in (0, 1):
         above = path[:, kind] >= level - 1e-5  # the last point lies on the level, up to rounding
-        there = np.flatnonzero(above.any(axis=0))
-        first = above.argmax(axis=0)[there]  # the step that ends above the level
+        arrived = np.flatnonzero(above.any(axis=0))
+        first = above.argmax(axis=0)[arrived]  # the step that ends above the level
         before = np.maximum(first - 1, 0)
-        u = solution.y[: n * P].reshape(n, P, -1)[there, :, before]
-        r = solution.y[n * P :][there, before]
+        u = solution.y[: n * P].reshape(n, P, -1)[arrived, :, before]
+        r = solution.y[n * P :][arrived, before]
         span = solution.t[first] - solution.t[before]
         late = _within(link, u, r, span, level, kind)
-        times[kind, there] = solution.t[before] + late
+        times[kind, arrived] = solution.t[before] + late
     return Crossing(times[0], times[1])
 
 
@@ -228,8 +228,8 @@ def moment(link: Link, P: int, sigma: float, aligned: bool) -> float:
     slopes = float((weight * link.slope(z) ** 2).sum())
     if not aligned:
         return (P * link.square + sigma**2) * slopes
-    own = float((weight * (link.value(z) * link.slope(z)) ** 2).sum())
-    return own + ((P - 1) * link.square + sigma**2) * slopes
+    of_direction = float((weight * (link.value(z) * link.slope(z)) ** 2).sum())
+    return of_direction + ((P - 1) * link.square + sigma**2) * slopes
 
 
 def step_unit(link: Link, P: int, d: int, sigma: float = 0.0, settle: bool = False) -> float:
@@ -274,8 +274,8 @@ def null_max(P: int) -> float:
     """
     from scipy import integrate, special
 
-    inner = integrate.quad(lambda x: 1 - special.erf(math.sqrt(x / 2)) ** P, 0, np.inf)[0]
-    return float(inner) / P
+    integral = integrate.quad(lambda x: 1 - special.erf(math.sqrt(x / 2)) ** P, 0, np.inf)[0]
+    return float(integral) / P
 
 
 def coupon(P: int, m: int) -> float:
@@ -289,9 +289,9 @@ def ridge_error(link: Link, overlaps: Floats, gram: Floats, a: Floats) -> float:
     overlaps : (m, P) of v_j.v_k, gram : (m, m) of v_i.v_j, a : (m,)
     """
     cross = correlation(link, overlaps)
-    own = correlation(link, gram[..., None])
+    of_labels = correlation(link, gram[..., None])
     target = overlaps.shape[1] * link.square
-    return float((a @ own @ a - 2 * a @ cross + target) / target)
+    return float((a @ of_labels @ a - 2 * a @ cross + target) / target)
 
 
 def coupon_all(P: int, m: int) -> float:

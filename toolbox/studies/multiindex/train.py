@@ -97,8 +97,8 @@ def ridge(run: Run, repeat: int, problem: Problem, learner: Learner, n: int) -> 
     for chunk in run.steps(len(sizes), rng, moment, gram, label="chunks of the ridge regression"):
         size = sizes[chunk]
         x = rng.standard_normal((size, problem.d))
-        inner = x[:, : problem.P] if frame is None else x @ frame
-        y = phi.value(inner).sum(axis=1) + problem.sigma * rng.standard_normal(size)
+        projected = x[:, : problem.P] if frame is None else x @ frame
+        y = phi.value(projected).sum(axis=1) + problem.sigma * rng.standard_normal(size)
         features = phi.value(x @ v.T)
         gram += features.T @ features / n
         moment += features.T @ y / n

@@ -42,14 +42,14 @@ class Task:
 
 def random_facts(task: Task, rng: np.random.Generator) -> np.ndarray:
     """a(s, r) uniform in the D answers of r, independently, with replacement: (S, R)."""
-    own = rng.integers(task.answers, size=(task.subjects, task.relations))
-    return task.answers * np.arange(task.relations) + own
+    answers = rng.integers(task.answers, size=(task.subjects, task.relations))
+    return task.answers * np.arange(task.relations) + answers
 
 
 def structured_facts(task: Task) -> np.ndarray:
     """a(s, r) = D r + floor(s D / S): the subject alone decides the answer modulo D, (S, R)."""
-    own = np.arange(task.subjects) * task.answers // task.subjects
-    return task.answers * np.arange(task.relations) + own[:, None]
+    first_answer = np.arange(task.subjects) * task.answers // task.subjects
+    return task.answers * np.arange(task.relations) + first_answer[:, None]
 
 
 def prompts(

@@ -168,8 +168,8 @@ def staircase(
     relation leaves the entropy of its answers."""
     whole = np.where(steps < relation, math.log(task.relations), 0.0)
     left = np.where(steps < relation, math.log(task.answers), answer_entropy(task, table))
-    own = np.where(steps < subject, left, 0.0)
-    return {"loss_total": whole + own, "loss_relation": whole, "loss_subject": own}
+    of_subject = np.where(steps < subject, left, 0.0)
+    return {"loss_total": whole + of_subject, "loss_relation": whole, "loss_subject": of_subject}
 
 
 def _write_losses(

@@ -76,10 +76,15 @@ def initial(size: Size, into: Size, generator: torch.Generator, device: str) -> 
         out[: block.shape[0], : block.shape[1]] = block
         return out
 
-    d, own, room, width = size.d, size.heads * size.head_dim, into.heads * into.head_dim, size.width
-    weights = {name: normal(d, own, size.head_dim**-0.5) for name in ("Q", "K", "V")}
+    d, of_heads, room, width = (
+        size.d,
+        size.heads * size.head_dim,
+        into.heads * into.head_dim,
+        size.width,
+    )
+    weights = {name: normal(d, of_heads, size.head_dim**-0.5) for name in ("Q", "K", "V")}
     out = {name: padded(block, d, room) for name, block in weights.items()}
-    out["O"] = padded(normal(own, d, d**-0.5), room, d)
+    out["O"] = padded(normal(of_heads, d, d**-0.5), room, d)
     out["W1"] = padded(normal(d, width, d**-0.5), d, into.width)
     out["W2"] = padded(normal(width, d, max(width, 1) ** -0.5), into.width, d)
     out["b"] = torch.zeros(1, into.width, device=device)
@@ -153,8 +158,8 @@ def by_prompt(counts: Tensor, score: Tensor, value: Tensor) -> Tensor:
     count, token = counts.topk(int((counts > 0).sum(dim=1).max()), dim=1)  # (B, K)
     heads = []
     for h in range(H):
-        own = score[:, :, h][:, token] + count.log()  # (E, B, K), -inf where there is no token
-        share = own.softmax(dim=2)
+        logits = score[:, :, h][:, token] + count.log()  # (E, B, K), -inf where there is no token
+        share = logits.softmax(dim=2)
         dense = score.new_zeros(E, len(counts), V).scatter(2, token.expand(E, -1, -1), share)
         heads.append(torch.bmm(dense, value[:, :, h]))
     return torch.stack(heads, dim=2).flatten(2)
@@ -245,8 +250,8 @@ class Transformer(Ensemble):
             tokens, labels = self.facts.tokens[at : at + CHUNK], self.facts.labels[at : at + CHUNK]
             log_p = self.logits(data.counts(tokens, self.facts.task.vocabulary)).log_softmax(dim=2)
             guess = log_p.argmax(dim=2)
-            own = labels[:, None] // D * D + torch.arange(D, device=labels.device)
-            kind = log_p.gather(2, own.expand(self.members, -1, -1)).logsumexp(dim=2)
+            of_relation = labels[:, None] // D * D + torch.arange(D, device=labels.device)
+            kind = log_p.gather(2, of_relation.expand(self.members, -1, -1)).logsumexp(dim=2)
             right = log_p.gather(2, labels.expand(self.members, -1)[..., None])[..., 0]
             parts = (guess == labels, guess // D == labels // D, -right, -kind)
             sums += torch.stack([part.double().sum(dim=1) for part in parts])

@@ -180,6 +180,25 @@ def pair_loss(delta: Tensor, target: Tensor, dpo: Tensor) -> Tensor:
     return torch.where(dpo > 0, preference, regression).mean(dim=1)
 
 
+def refuel_loss(first: Tensor, second: Tensor, difference: Tensor, eta: float) -> Tensor:
+    """REFUEL's regression on any pairs of answers, their mean (paper, Algorithm 1), a scalar.
+
+        (log pi(a) / pi_0(a) - log pi(a') / pi_0(a') - eta (R - R'))^2
+
+    first, second : (B,) log-ratios log pi / pi_0 of the two answers of each pair, with the
+        gradient of the policy pi; pi_0 is the policy that wrote them, without one
+    difference : (B,) R - R', rewards of the two finished dialogues
+    eta : what a difference of rewards of 1 moves the log-ratios by
+
+    Raises ValueError for three shapes that are not one (B,).
+    """
+    if not first.shape == second.shape == difference.shape or first.ndim != 1:
+        shapes = ", ".join(str(tuple(each.shape)) for each in (first, second, difference))
+        raise ValueError(f"first, second and difference must be of one shape (B,), got {shapes}")
+    regression = torch.zeros(1, 1, dtype=first.dtype, device=first.device)
+    return pair_loss((first - second)[None], eta * difference[None], regression)[0]
+
+
 def clipped_loss(change: Tensor, advantage: Tensor, clip: Tensor) -> Tensor:
     """The clipped surrogate of PPO summed over turns, mean over dialogues, (M,).
 

@@ -135,11 +135,11 @@ def turns(game: Game, judge: str, columns: dict[str, Floats], t: int) -> pd.Data
     rows = []
     for n in range(1, game.horizon + 1):
         for h in range(1, n + 1):
-            here = (columns["turn"][0] == h) & (columns["judged"][0] == n)
-            apart = columns["reward_difference"][0][here]
+            chosen = (columns["turn"][0] == h) & (columns["judged"][0] == n)
+            apart = columns["reward_difference"][0][chosen]
             rows.append({
-                "iteration": t + 1, "turn": h, "judged": n, "share": 100 * here.mean(),
-                "chance": 100 * u[n - 1], "same": 100 * _mean(columns["same"][0][here]),
+                "iteration": t + 1, "turn": h, "judged": n, "share": 100 * chosen.mean(),
+                "chance": 100 * u[n - 1], "same": 100 * _mean(columns["same"][0][chosen]),
                 "spread": float(np.sqrt(_mean(apart**2))),
             })  # fmt: skip
     return pd.DataFrame(rows)

@@ -38,16 +38,18 @@ def theory(run: Run, p: Theory) -> None:
             log_policy -= np.log(mask.sum(axis=1, keepdims=True))
             covered = values.value(game, maps, None, p.judge, mask)
             optimum = values.value(game, maps, None, p.judge)
+            q, _ = values.action_values(game, maps, np.exp(log_policy), p.judge)
+            errors = np.zeros(game.states)
+            for s in run.steps(game.states, errors, label=f"regressions on {support} support"):
+                errors[s] = step_error(log_policy[s : s + 1], q[s : s + 1], p.eta)
+            run.write("step", {"support": support, "error": errors.max()}, repeat)
             rows: list[dict[str, float]] = run.kept([])
             for t in run.steps(max(p.iters), log_policy, label=f"iterations on {support} support"):
                 q, _ = values.action_values(game, maps, np.exp(log_policy), p.judge)
-                error = step_error(log_policy, q, p.eta) if t == 0 else None
                 log_policy[:] = exact_step(log_policy, q, p.eta)
                 if t + 1 in p.iters:
                     reached = values.value(game, maps, np.exp(log_policy), p.judge)
                     rows.append({"t": t + 1, "value": reached, "gap": covered - reached})
-                if error is not None:
-                    run.write("step", {"support": support, "error": error}, repeat)
             found = pd.DataFrame(rows).assign(support=support, horizon=p.horizon, optimum=optimum)
             run.write("value", found.assign(best_covered=covered), repeat)
         run.write("condition", conditions(run.rng(repeat, "classes"), p.classes), repeat)

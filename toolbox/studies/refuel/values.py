@@ -65,11 +65,11 @@ def replayed_law(game: Game, ours: Floats, base: Floats) -> tuple[Floats, Floats
             pair = game.pair(h, g)
             shown[pair] = joint[..., g, :].sum(axis=-1).mean()
             for s in range(pair * game.topics, (pair + 1) * game.topics):
-                own = joint[..., g, :] / game.topics
+                joint_at = joint[..., g, :] / game.topics
                 up, right = (each[..., None] for each in ours[..., s])
-                low = own * (1.0 - up - right)
-                moved, kept = np.zeros_like(own), own * right
-                moved[..., 1:] += (own * up)[..., :-1]
+                low = joint_at * (1.0 - up - right)
+                moved, kept = np.zeros_like(joint_at), joint_at * right
+                moved[..., 1:] += (joint_at * up)[..., :-1]
                 moved[..., :-1] += low[..., 1:]
                 moved[..., 0] += low[..., 0]
                 law[..., h, :, 0] += moved

@@ -82,6 +82,6 @@ def correlations(task: Task, values: Floats) -> Floats:
     """corr_V of value matrices (m, N, N): cosine of V - U with P - U in the mu metric, (m,)."""
     dV, dP = values - task.U, task.P - task.U
     lengths = np.sqrt(((dV**2) @ task.mu).sum(axis=1) * task.K_P)
-    inner = ((dV * dP) @ task.mu).sum(axis=1)
-    cosine: Floats = inner / np.maximum(lengths, 1e-300)
+    product = ((dV * dP) @ task.mu).sum(axis=1)
+    cosine: Floats = product / np.maximum(lengths, 1e-300)
     return cosine

@@ -105,8 +105,12 @@ def compare(run: Run, p: Compare) -> None:
                 "averaged": (sum_V / half, sum_A / np.float32(half)),
                 "rounded": (V, model.rounded(A, p.Q)),
             }
-            refit = refitted(iterates["rounded"], sampler, p.refit_steps, p.refit_batch)
-            iterates["refitted"] = refit
+            refit = V.copy()
+            for step in run.steps(p.refit_steps, refit, rng, label="steps of the refit"):
+                refit_step(
+                    refit, iterates["rounded"][1], sampler, p.refit_batch, step / p.refit_steps
+                )
+            iterates["refitted"] = refit, iterates["rounded"][1]
             samples = n1 + p.batch * p.steps
             final = _final(task, grid, iterates, samples, p.refit_steps * p.refit_batch)
             run.write("final", final, repeat)
@@ -118,15 +122,13 @@ def compare(run: Run, p: Compare) -> None:
             run.say(f"replicate {repeat}: {metrics.comparison_sentence(best)}")
 
 
-def refitted(
-    iterate: tuple[Floats, Attention], sampler: Sampler, steps: int, batch: int
-) -> tuple[Floats, Attention]:
-    """The value trained on, with the attention held; the step decays from 0.2 to 0."""
-    V, A = iterate[0].copy(), iterate[1]
-    for step in range(steps):
-        sizes = Steps.of(np.full(V.shape[0], 0.2 * (1.0 - step / steps)), 0.0, 0.0)
-        model.value_step(V, A, sampler.batch(batch), sampler.task.mu, sizes)
-    return V, A
+def refit_step(V: Floats, A: Attention, sampler: Sampler, batch: int, share: float) -> None:
+    """Train the value with the attention held; the step decays from 0.2 to 0.
+
+    share : of the refit that is done
+    """
+    sizes = Steps.of(np.full(V.shape[0], 0.2 * (1.0 - share)), 0.0, 0.0)
+    model.value_step(V, A, sampler.batch(batch), sampler.task.mu, sizes)
 
 
 def _final(

@@ -39,14 +39,19 @@ def best_of_each_side(final: pd.DataFrame) -> pd.DataFrame:
                 "decay": decay,
                 "prox": prox,
                 "sgd": sgd,
-                "ratio": prox / sgd,
-                "ratio_err_a": _lowest(ours, "err_a") / _lowest(theirs, "err_a"),
+                "ratio": _ratio(prox, sgd),
+                "ratio_err_a": _ratio(_lowest(ours, "err_a"), _lowest(theirs, "err_a")),
                 "prox_diverged": int((part["diverged"] & (part["alg"] == "prox")).sum()),
                 "sgd_diverged": int((part["diverged"] & (part["alg"] == "sgd")).sum()),
                 "raw_diverged": int((part["diverged"] & (part["alg"] == "sgd-raw")).sum()),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _ratio(ours: float, theirs: float) -> float:
+    """NaN where theirs is 0: with one token per context no attention can be wrong."""
+    return ours / theirs if theirs != 0.0 else math.nan
 
 
 def comparison_sentence(best: pd.DataFrame) -> str:
@@ -361,9 +366,9 @@ def transfer_linear(tables: Tables) -> dict[str, pd.DataFrame]:
 def maps_shifted(tables: Tables) -> dict[str, pd.DataFrame]:
     """Softmax attention moved by one position, so that it looks beside the true ones."""
     rows = tables["maps"].copy()
-    own = (rows["model"] == "softmax") & (rows["map"] == "attention")
-    length = rows.loc[own, "column"].max() + 1
-    rows.loc[own, "column"] = (rows.loc[own, "column"] + 1) % length
+    softmax = (rows["model"] == "softmax") & (rows["map"] == "attention")
+    length = rows.loc[softmax, "column"].max() + 1
+    rows.loc[softmax, "column"] = (rows.loc[softmax, "column"] + 1) % length
     return {**tables, "maps": rows}
 
 

@@ -34,20 +34,19 @@ def found_columns(task: Task, gradient: Floats) -> np.ndarray:
     return np.asarray((np.sort(lowest, axis=1) == task.positions).all(axis=1))
 
 
-def recoveries(rng: np.random.Generator, task: Task, samples: np.ndarray, trials: int) -> Floats:
+def recovery(rng: np.random.Generator, task: Task, samples: np.ndarray) -> Floats:
     """Share of columns found after each of the growing, nested numbers of samples, (m,)."""
     V, A = model.start(task, dtype=np.float32)
     V = (V + task.P) / 2
     sampler, factor = Sampler(task, rng), np.ones((task.N, 1))
     share = np.zeros(samples.size)
-    for _ in range(trials):
-        total = np.zeros((task.N, task.T))
-        for i, fresh in enumerate(np.diff(samples, prepend=0)):
-            batch = sampler.batch(int(fresh))
-            f = model.forward(V, A, batch)
-            found = model.attention_gradient(V, f, batch, A.shape, factor, A.dtype)
-            total += fresh * found[:, 0]
-            share[i] += found_columns(task, total).mean() / trials
+    total = np.zeros((task.N, task.T))
+    for i, fresh in enumerate(np.diff(samples, prepend=0)):
+        batch = sampler.batch(int(fresh))
+        f = model.forward(V, A, batch)
+        gradient = model.attention_gradient(V, f, batch, A.shape, factor, A.dtype)
+        total += fresh * gradient[:, 0]
+        share[i] = found_columns(task, total).mean()
     return share
 
 
@@ -55,7 +54,9 @@ def one_shot(run: Run, repeat: int, task: Task, trials: int, rng: np.random.Gene
     """Curve of the share of columns found, and the samples for half and for nine tenths."""
     law = law_samples(task, (task.P + task.U) / 2)
     samples, first = np.unique(np.ceil(law * np.array(RATIOS)).astype(int), return_index=True)
-    share = recoveries(rng, task, samples, trials)
+    share = np.zeros(samples.size)
+    for _ in run.steps(trials, share, rng, label="trials of one-shot recovery"):
+        share += recovery(rng, task, samples) / trials
     curve = {"T": task.T, "n": samples, "ratio": np.array(RATIOS)[first], "found": share}
     run.write("oneshot", pd.DataFrame(curve), repeat)
     need = [crossing(samples, share, target) for target in SHARES]

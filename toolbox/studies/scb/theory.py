@@ -36,12 +36,12 @@ def excess_loss(task: Task, V: Floats, A: Attention) -> Floats:
     X a - X q has covariance per position D and mean (1^T a - 1) mu.
     """
     mu, q = task.mu, task.q
-    own, truth = squares(A), overlaps(task, A)
+    squared, truth = squares(A), overlaps(task, A)
     sums = A.sum(axis=2, dtype=np.float64)
     K_V = np.einsum("cij,jl,cil->c", V, task.D, V)
     K_VP = np.einsum("cij,jl,il->c", V, task.D, task.P)
     mean = np.einsum("kc,ci->kci", sums, V @ mu) - mu
-    inside = own * K_V - 2 * truth * K_VP + (q**2).sum(axis=1)[:, None] * task.K_P
+    inside = squared * K_V - 2 * truth * K_VP + (q**2).sum(axis=1)[:, None] * task.K_P
     result: Floats = 0.5 * mu @ (inside + (mean**2).sum(axis=2))
     return result
 
@@ -54,7 +54,7 @@ def measures(task: Task, V: Floats, A: Attention) -> dict[str, Floats]:
     """
     mu, q = task.mu, task.q
     with np.errstate(all="ignore"):
-        own, truth = mu @ squares(A), mu @ overlaps(task, A)
+        squared, truth = mu @ squares(A), mu @ overlaps(task, A)
         size = mu @ (q**2).sum(axis=1)
         K_V = np.einsum("cij,jl,cil->c", V, task.D, V)
         K_VP = np.einsum("cij,jl,il->c", V, task.D, task.P)
@@ -63,9 +63,9 @@ def measures(task: Task, V: Floats, A: Attention) -> dict[str, Floats]:
         wrong = ((A >= ROUNDING / task.Q) != (q > 0)[:, None, :]).sum(axis=(0, 2))
         found: dict[str, Floats] = {
             "err_v": ((V - task.P) ** 2 @ mu).sum(axis=1),
-            "err_a": np.maximum(own - 2 * truth + size, 0.0),
+            "err_a": np.maximum(squared - 2 * truth + size, 0.0),
             "corr_v": corr_v,
-            "corr_a": truth / np.sqrt(own * size),
+            "corr_a": truth / np.sqrt(squared * size),
             "excess": excess,
             "misplaced": wrong.astype(float),
         }
@@ -83,8 +83,10 @@ def value_gradient(task: Task, V: Floats, A: Attention) -> Floats:
 
     |A|_mu^2 (V - U) - <A, q>_mu (P - U), for 1^T a = 1, V mu = mu and 1^T V = 1^T.
     """
-    own, truth = task.mu @ squares(A), task.mu @ overlaps(task, A)
-    result: Floats = own[:, None, None] * (V - task.U) - truth[:, None, None] * (task.P - task.U)
+    squared, truth = task.mu @ squares(A), task.mu @ overlaps(task, A)
+    result: Floats = squared[:, None, None] * (V - task.U) - truth[:, None, None] * (
+        task.P - task.U
+    )
     return result
 
 

@@ -125,8 +125,8 @@ def narrowed(task: Task, A: Attention) -> tuple[Task, Attention]:
     The law of V X a^(k) and of the output is the same, and far cheaper to draw from.
     """
     used = np.union1d(task.positions, np.flatnonzero((A != 0).any(axis=(0, 1))))
-    place = np.searchsorted(used, task.positions)
-    return replace(task, T=used.size, positions=place), np.ascontiguousarray(A[:, :, used])
+    position = np.searchsorted(used, task.positions)
+    return replace(task, T=used.size, positions=position), np.ascontiguousarray(A[:, :, used])
 
 
 def stage_one(rng: np.random.Generator, task: Task, n1: int) -> list[tuple[int, Floats]]:

@@ -105,7 +105,10 @@ def lengths_of(p: Scratch) -> tuple[int, ...]:
 def train(worker: Worker, job: Job) -> dict[str, Any]:
     """One training and its tests."""
     p, repeat = job.p, job.repeat
-    abacus = p.offsets + p.grid + 2 if isinstance(p, Add) and job.pe.startswith("abacus") else 0
+    abacus = 0
+    if isinstance(p, Add) and job.pe.startswith("abacus"):
+        # A sum has a digit more than its operands.
+        abacus = p.offsets + max(p.grid, p.train_length) + 2
     trained = 3 * p.train_length + 4 if isinstance(p, Add) else p.train_length
     shape = Shape(
         job.vocab, p.dim, p.layers, p.heads, p.ffn, base_of(job.pe), p.position_size, trained,
@@ -117,18 +120,18 @@ def train(worker: Worker, job: Job) -> dict[str, Any]:
     schedule = training.Schedule(p.steps, p.warmup)
     rng = worker.rng(repeat, "batches")
     # Draws of the encoding's own come from a stream of their own: the batches stay the same.
-    own = worker.rng(repeat, "positions")
+    positions_rng = worker.rng(repeat, "positions")
     curve: list[dict[str, Any]] = []
     texts = corpus.corpus(p.text, max(p.lengths)) if isinstance(p, Lm) else None
     every = max(1, p.steps // RECORDED)
-    for step in worker.steps(p.steps, model, optimiser, rng, own, curve):
+    for step in worker.steps(p.steps, model, optimiser, rng, positions_rng, curve):
         batch = drawn(p, rng, texts)
         positions = digits = None
         n = batch.tokens.shape[1] - 1
         if job.pe == "randpe":
-            positions = en.random_positions(n, trained, own)
+            positions = en.random_positions(n, trained, positions_rng)
         if abacus:
-            digits = abacus_of(batch, int(own.integers(p.offsets + 1)), worker.device)  # type: ignore[attr-defined]
+            digits = abacus_of(batch, int(positions_rng.integers(p.offsets + 1)), worker.device)  # type: ignore[attr-defined]
         loss = training.step(
             model, optimiser, batch, schedule(step), worker.device, positions, digits
         )

@@ -56,13 +56,13 @@ def exact(run: Run, p: Defects, repeat: int) -> list[tuple[str, str, float]]:
 
     def made(pe: str = "tape") -> Decoder:
         model = Decoder(shape_of(p, pe), run.torch_generator(repeat, "weights"))
-        own = run.torch_generator(repeat, "matrices")
+        generator = run.torch_generator(repeat, "matrices")
         with torch.no_grad():
             for layer in model.stack:
                 layer.q.weight.mul_(SHARPNESS)
                 layer.k.weight.mul_(SHARPNESS)
                 for weight in layer.update.parameters() if layer.update else ():
-                    weight.normal_(0, SPREAD, generator=own)
+                    weight.normal_(0, SPREAD, generator=generator)
         return model
 
     draws = run.torch_generator(repeat, "tokens")

@@ -11,9 +11,9 @@ from .names import methods, scratch
 Dim = Annotated[
     int, typer.Option(help="Width C of the model, a multiple of twice the heads."), Ge(2), Le(8192)
 ]
-Layers = Annotated[int, typer.Option(help="Number L of layers."), Ge(2), Le(128)]
+Layers = Annotated[int, typer.Option(help="Number L of layers."), Ge(2), Le(32)]
 Heads = Annotated[int, typer.Option(help="Number H of attention heads."), Ge(1), Le(256)]
-Ffn = Annotated[int, typer.Option(help="Width of the MLP."), Ge(1), Le(65_536)]
+Ffn = Annotated[int, typer.Option(help="Width of the MLP."), Ge(1), Le(16_384)]
 PositionSize = Annotated[
     int,
     typer.Option(help="Width P of the MLP update of TAPE's state. 0: four times the heads."),
@@ -134,9 +134,9 @@ class Scratch(Size):
         Gt(0),
         Le(100),
     ] = 3.0
-    tests: Annotated[
-        int, typer.Option(help="Test sequences at each length."), Ge(1), Le(100_000)
-    ] = 100
+    tests: Annotated[int, typer.Option(help="Test sequences at each length."), Ge(1), Le(2_000)] = (
+        100
+    )
 
 
 @dataclass(frozen=True)
@@ -246,9 +246,9 @@ class Finetune(Size):
         Gt(0),
         Le(100),
     ] = 1.0
-    tests: Annotated[
-        int, typer.Option(help="Test sequences at each length."), Ge(1), Le(100_000)
-    ] = 250
+    tests: Annotated[int, typer.Option(help="Test sequences at each length."), Ge(1), Le(2_000)] = (
+        250
+    )
     text: Text = "pydoc_data.topics"
 
 
@@ -273,7 +273,7 @@ class Defects(Size):
         Le(100),
     ] = 3.0
     tests: Annotated[
-        int, typer.Option(help="Test sums for each pair of lengths."), Ge(1), Le(100_000)
+        int, typer.Option(help="Test sums for each pair of lengths."), Ge(1), Le(2_000)
     ] = 100
 
 
@@ -295,7 +295,7 @@ class Checkpoint:
         Ge(1),
         Le(4),
     ] = 2
-    length: Annotated[int, typer.Option(help="Tokens of a sequence."), Ge(8), Le(65_536)] = 24
+    length: Annotated[int, typer.Option(help="Tokens of a sequence."), Ge(8), Le(2_048)] = 24
 
 
 @dataclass(frozen=True)
@@ -332,5 +332,5 @@ class HfFinetune(Checkpoint):
     steps: Annotated[int, typer.Option(help="Training steps."), Ge(1), Le(10_000_000)] = 100
     batch: Annotated[int, typer.Option(help="Sequences of a step."), Ge(1), Le(4096)] = 8
     lr: Annotated[float, typer.Option(help="Learning rate of AdamW."), Gt(0), Le(1)] = 3e-3
-    tests: Annotated[int, typer.Option(help="Test windows."), Ge(1), Le(100_000)] = 16
+    tests: Annotated[int, typer.Option(help="Test windows."), Ge(1), Le(2_000)] = 16
     text: Text = "pydoc_data.topics"

@@ -101,10 +101,10 @@ def original(run: Run, p: Checkpoint, repeat: int) -> Any:
 def converted(run: Run, p: Checkpoint, base: Any, repeat: int) -> Any:
     """The TAPE model that computes what `base` does; new weights as in `Update.reset`."""
     _, modeling = library()
-    own = base.config.to_dict()
+    settings = base.config.to_dict()
     for name in ("model_type", "architectures", "transformers_version"):
-        own.pop(name, None)
-    config = modeling.TapeLlamaConfig(tape_position_size=p.position_size, **own)
+        settings.pop(name, None)
+    config = modeling.TapeLlamaConfig(tape_position_size=p.position_size, **settings)
     config.auto_map = {
         "AutoConfig": "modeling_tape.TapeLlamaConfig",
         "AutoModelForCausalLM": "modeling_tape.TapeLlamaForCausalLM",
@@ -263,8 +263,8 @@ def _finetune(run: Run, p: HfFinetune) -> None:
             model = converted(run, p, base, repeat).to(run.device)
             before = copy.deepcopy(model.state_dict())
             for name, weight in model.named_parameters():
-                own = name.startswith("tape.") and method == "tape"
-                weight.requires_grad_(own or "embed" in name or "norm" in name)
+                of_tape = name.startswith("tape.") and method == "tape"
+                weight.requires_grad_(of_tape or "embed" in name or "norm" in name)
             trained = [weight for weight in model.parameters() if weight.requires_grad]
             optimiser = torch.optim.AdamW(trained, p.lr, weight_decay=0.0)
             schedule = Schedule(p.steps, min(20, 1 + p.steps // 4), 0.5, 0.05)

@@ -28,12 +28,12 @@ MEASURED = (("rope", "fast"), ("tape", "fast"), ("tape", "literal"), ("alibi", "
 
 def overhead(run: Run, p: Overhead) -> None:
     """Formula rows of three shapes, counted numbers of the run's own, and a file of times."""
-    own = Shape(p.vocab, p.dim, p.layers, p.heads, p.ffn, "tape", p.position_size, p.length)
+    tape = Shape(p.vocab, p.dim, p.layers, p.heads, p.ffn, "tape", p.position_size, p.length)
     pairs = 16.0 * p.batch * p.heads * p.layers * p.length**2
-    tokens = 4.0 * p.batch * p.length * p.layers * (16 * p.dim + 6 * p.ffn + p.heads * own.P * 4)
-    weights = 16.0 * counting.parameters(own)
+    tokens = 4.0 * p.batch * p.length * p.layers * (16 * p.dim + 6 * p.ffn + p.heads * tape.P * 4)
+    weights = 16.0 * counting.parameters(tape)
     memory.need(2 * pairs + tokens + weights, "the steps that are measured", "batch", p.batch)
-    shapes = {"155M": (PAPER, 1024), "Llama-2-7B": (LLAMA, 4096), "own": (own, p.length)}
+    shapes = {"155M": (PAPER, 1024), "Llama-2-7B": (LLAMA, 4096), "own": (tape, p.length)}
     for _ in run.cells([0], "formulas"):
         for name, (shape, N) in shapes.items():
             for pe in ENCODINGS:
@@ -42,7 +42,7 @@ def overhead(run: Run, p: Overhead) -> None:
                     run.write("formula", {"shape": name, "pe": pe, "form": form, **row}, 0)
     times: list[dict[str, Any]] = run.kept([])
     for pe, form in run.cells(MEASURED, "encodings measured"):
-        shape = replace(own, pe=pe)
+        shape = replace(tape, pe=pe)
         with compute.one_thread():
             counted = saved_bytes(run, shape, p, form == "fast")
         row = {"pe": pe, "form": form, "params": counted[0], "saved_mb": counted[1] / 1e6}
@@ -64,13 +64,13 @@ def by_formula(shape: Shape, N: int, form: str) -> dict[str, Any]:
     """Parameters and FLOPs of a forward pass on N tokens."""
     base, extra = counting.base_flops(shape, N), counting.extra_flops(shape, N, form == "fast")
     run = counting.extra_flops(shape, N, form == "fast", shape.layers - 1)
-    own = counting.extra_parameters(shape)
+    added = counting.extra_parameters(shape)
     total = counting.parameters(shape)
     return {
         "length": N,
         "params": total,
-        "extra_params": own,
-        "params_ratio": total / (total - own),
+        "extra_params": added,
+        "params_ratio": total / (total - added),
         "flops": base + extra,
         "flops_ratio": (base + extra) / base,
         "flops_ratio_run": (base + run) / base,

@@ -91,9 +91,9 @@ class Update(nn.Module):
             flat = c.transpose(1, 2).flatten(2)
             flat = flat + (psi * (flat @ self.w_u.T)) @ self.w_d.T
             return flat.view(*flat.shape[:2], self.heads, -1).transpose(1, 2)
-        inner = torch.einsum("ph,bhnf->bpnf", own(self.w_u), c)
-        inner = psi.transpose(1, 2)[..., None] * inner
-        return c + torch.einsum("hp,bpnf->bhnf", own(self.w_d), inner)
+        mixed = torch.einsum("ph,bhnf->bpnf", own(self.w_u), c)
+        mixed = psi.transpose(1, 2)[..., None] * mixed
+        return c + torch.einsum("hp,bpnf->bhnf", own(self.w_d), mixed)
 
 
 def mix_heads(w: Tensor, attended: Tensor, Z: Tensor) -> Tensor:

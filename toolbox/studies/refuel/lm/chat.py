@@ -66,14 +66,14 @@ def response_log_probability(
     logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float() / temperature
     logs = torch.log_softmax(logits, dim=2).gather(2, ids[:, 1:, None])[..., 0]
     begin = torch.tensor([start for _, start in rows], device=ids.device)[:, None]
-    place = torch.arange(1, ids.shape[1], device=ids.device)
-    return (logs * ((place >= begin) & (mask[:, 1:] == 1))).sum(dim=1)
+    position = torch.arange(1, ids.shape[1], device=ids.device)
+    return (logs * ((position >= begin) & (mask[:, 1:] == 1))).sum(dim=1)
 
 
 def cache_name(model: Any) -> str:
     """How this version of transformers calls the keys and values of earlier tokens."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return "cache" if "cache" in inspect.signature(inner.forward).parameters else "past_key_values"
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return "cache" if "cache" in inspect.signature(base.forward).parameters else "past_key_values"
 
 
 @torch.no_grad()
