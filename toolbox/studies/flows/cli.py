@@ -335,8 +335,8 @@ class Toy(Numerics):
         float,
         typer.Option(
             help="The optimiser starts on the floor of the valleys, where it would never oscillate."
-            " It is moved across each valley once, when that becomes too steep, to a random side by "
-            "half of this length to all of it."
+            " It is moved across each valley once, when that becomes too steep, to a random side, "
+            "by half of this length to all of it."
         ),
         Ge(0),
         Le(1),
