@@ -29,7 +29,8 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     ),
     "toolbox.studies.scb.model": ("start",),
     "toolbox.studies.scb.theory": ("excess_loss", "trivial_excess"),
-    # toolbox.studies.flows: the central flow of any module, once that study is here
+    "toolbox.studies.flows.api": ("central_flow",),
+    "toolbox.studies.flows.layers": ("Norm", "GroupNorm"),
     "toolbox.studies.tape.encodings": ("frequencies", "rotate", "rotation"),
     "toolbox.studies.tape.state": ("Update",),
     "toolbox.studies.tape.model": ("Decoder", "Shape"),
