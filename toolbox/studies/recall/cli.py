@@ -62,7 +62,10 @@ class Search:
     """How the capacity of a trained memory is searched."""
 
     threshold: Annotated[
-        float, typer.Option(help="Accuracy that counts as having stored everything."), Gt(0), Le(1)
+        float,
+        typer.Option(help="Accuracy that counts as having stored everything."),
+        Ge(0.1),
+        Le(1),
     ] = 0.99
     bits: Annotated[
         float,
@@ -168,7 +171,7 @@ class Curve:
     m: Annotated[int, typer.Option(help="Width m of the MLP."), Ge(1), Le(65_536)] = 32
     outputs: Outputs = 0
     sizes: Annotated[
-        tuple[int, ...], typer.Option(help="Numbers N of associations."), Ge(2), Le(100_000)
+        tuple[int, ...], typer.Option(help="Numbers N of associations."), Ge(2), Le(20_000)
     ] = (60, 80, 100, 120, 140, 160, 180, 200, 240, 280, 320)
     lr: Rate = 1000.0
     steps: StepCount = 1024
@@ -200,7 +203,7 @@ class Scaling(Search):
     ] = "linear"
     heads: Heads = 4
     answers: Annotated[
-        int, typer.Option(help="Number D of answers of each relation."), Ge(1), Le(4096)
+        int, typer.Option(help="Number D of answers of each relation."), Ge(2), Le(4096)
     ] = 8
     dims: Dims = (8, 12, 16)
     alpha_beta: Annotated[
