@@ -11,7 +11,7 @@ from toolbox.core.run import Run
 
 app = study_app(__doc__)
 
-Rate = Annotated[float, typer.Option(help="Step size eta."), Gt(0), Le(1000)]
+Rate = Annotated[float, typer.Option(help="Step size eta."), Ge(1e-9), Le(1000)]
 Beta2 = Annotated[
     float,
     typer.Option(help="Weight beta2 of the past in the average of squared gradients."),
@@ -214,7 +214,7 @@ class Sweep(Numerics, Problem):
         "gd"
     )
     etas: Annotated[
-        tuple[float, ...], typer.Option(help="Step sizes eta to compare."), Gt(0), Le(1000)
+        tuple[float, ...], typer.Option(help="Step sizes eta to compare."), Ge(1e-9), Le(1000)
     ] = (0.1, 0.2, 0.3)
     targets: Annotated[
         tuple[float, ...],

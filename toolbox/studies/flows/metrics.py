@@ -169,6 +169,8 @@ def targets_reached(tables: Tables) -> str:
 def sharpness_slope(tables: Tables) -> float:
     """Log-log slope in the step size of the optimiser's sharpness at the lowest target."""
     known = _lowest(tables)["midpoint"].dropna()
+    if len(known) < 2:
+        return float("nan")
     return float(np.polyfit(np.log(known.index), np.log(known), 1)[0])
 
 
@@ -200,6 +202,17 @@ def gain_over_gd(tables: Tables) -> float:
     return float(np.log(last["stationary"] / last["gd"]))
 
 
+def half_speed(tables: Tables) -> dict[str, pd.DataFrame]:
+    """The control of `gain_over_gd`: the stationary preconditioner has half the speed of gd."""
+    rows = tables["preconditioners"].copy()
+    keys = ["seed", "repeat", "step"]
+    gd = rows[rows["preconditioner"] == "gd"].set_index(keys)["speed"]
+    ours = rows["preconditioner"] == "stationary"
+    at = pd.MultiIndex.from_frame(rows.loc[ours, keys])
+    rows.loc[ours, "speed"] = gd.reindex(at).to_numpy() / 2
+    return {**tables, "preconditioners": rows}
+
+
 def fall_of_stationary(tables: Tables) -> float:
     """Fall of the loss along the stationary flow over that along the central flow."""
     rows = tables["flow"].pivot(index="step", columns="process", values="loss").sort_index()
@@ -225,6 +238,16 @@ REPLACED = (
 def flow_as_optimiser(tables: Tables) -> dict[str, pd.DataFrame]:
     """The control of what the optimiser does: it has the loss and gradient of the central flow."""
     return _taken(tables, "discrete", "central", ("loss", "gradient_squared"))
+
+
+def average_without_oscillation(tables: Tables) -> dict[str, pd.DataFrame]:
+    """The control of `average_ratio`: nu of the flow has seen its own gradient alone."""
+    rows = tables["trajectory"]
+    central = rows["process"] == "central"
+    return {
+        **tables,
+        "trajectory": rows.assign(nu=rows["nu"].mask(central, rows["gradient_squared"])),
+    }
 
 
 def penalty_exchanged(tables: Tables) -> dict[str, pd.DataFrame]:
