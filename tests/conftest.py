@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from contract.warm import Warm
+from started import TOYS, fork
 
 import toolbox.studies
 from toolbox.core import signals, spec
 
 TESTS = Path(__file__).parent
-TOYS = TESTS / "toys"
 # The studies of `tests/toys` stand beside the real ones; at import, because the contract suite
 # asks for every command while tests are collected.
 toolbox.studies.__path__.append(str(TOYS))
@@ -88,12 +87,6 @@ def shell(tmp_path: Path) -> Callable[..., Result]:
         return Result(process.returncode or 0, stdout, stderr)
 
     return call
-
-
-def fork(*arguments: Any, cwd: Path, **environment: str) -> Warm:
-    """Begin a command line in a forked process."""
-    environment = {**os.environ, "TERM": "dumb", **environment}
-    return Warm([str(each) for each in arguments], cwd, environment)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import shutil
 
 import pandas as pd
 import pytest
-from conftest import TOYS
+from started import TOYS
 
 from toolbox.core.times import in_words, preset_time
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import fork
+from started import fork
 
 from toolbox.core import signals
 

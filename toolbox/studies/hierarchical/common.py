@@ -67,8 +67,7 @@ def check_the_run_goes_on() -> None:
 
 def result(run: Run, job: Future[T]) -> T:
     """Wait for a job; a stop is heard meanwhile."""
-    while not job.done():
-        wait([job], 0.2)
+    while wait([job], 0.2).not_done:
         run.look_around()
     return job.result()
 
