@@ -45,7 +45,7 @@ def _guide(guide: Guide) -> Iterator[str]:
         ("What the paper says", guide.says),
         ("What is built here", guide.built),
         ("What is scaled down", guide.scaled_down),
-        ("What the runs show", guide.findings),
+        ("Findings noted with the study", guide.findings),
     ):
         if paragraphs:
             yield f"## {title}"

@@ -207,7 +207,8 @@ class Guide(_Strict):
     flags: dict[str, str] = {}
     """'command --flag' -> why it matters."""
     findings: tuple[str, ...] = ()
-    """What the runs show beyond the verdicts, or against the paper, and why we think so."""
+    """What was seen when the study was made, beyond the verdicts or against the paper, and why we
+    think so. Presets of today may differ; the verdicts are those of `toolbox verify`."""
     next: tuple[str, ...] = ()
     """Command lines to try next, each with what it would show: 'toolbox ... # what'."""
 
