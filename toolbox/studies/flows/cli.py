@@ -49,7 +49,13 @@ class Problem:
     ] = ""
     n: Annotated[int, typer.Option(help="Number of training examples."), Ge(2), Le(50_000)] = 100
     classes: Annotated[
-        int, typer.Option(help="The first so many classes are used."), Ge(2), Le(10)
+        int,
+        typer.Option(
+            help="The first so many classes are used. For sorting: how many different tokens "
+            "there are (4 in the paper)."
+        ),
+        Ge(2),
+        Le(10),
     ] = 10
     arch: Annotated[
         Literal["mlp", "cnn", "resnet", "vit", "lstm", "transformer", "mamba"],

@@ -38,10 +38,13 @@ def check(p: Problem) -> None:
             f"does not fit {{arch}} {p.arch}",
             f"use {fit}, or another network",
         )
-    if (p.dataset == "cifar10") != bool(p.data_dir):
-        reason = "is needed for" if not p.data_dir else "is only for"
+    if p.dataset == "cifar10" and not p.data_dir:
         raise ParameterError(
-            "data_dir", p.data_dir, f"{reason} {{dataset}} cifar10", "give both or neither"
+            "dataset", p.dataset, "needs {data_dir}", "name the folder or .npz file that holds it"
+        )
+    if p.data_dir and p.dataset != "cifar10":
+        raise ParameterError(
+            "data_dir", p.data_dir, f"is not read by {{dataset}} {p.dataset}", "leave it out"
         )
 
 
