@@ -18,7 +18,7 @@ def ablate(run: Run, p: Ablate) -> None:
 
     Errors: `ParameterError` for flags that do not fit together.
     """
-    common.check(p)
+    common.check(run, p)
     common.check_numerics(p)
     jobs = [
         Job(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from toolbox.core.crew import Worker
 from toolbox.core.errors import ParameterError
 from toolbox.core.figure import REPLICATE
 from toolbox.core.looping import Looping
+from toolbox.core.memory import need
 from toolbox.core.run import Run
 
 from . import data, networks
@@ -23,11 +25,19 @@ from .landscape import Objective, Point
 from .objective import flat, objective
 from .rule import Rule
 
+MOST_PER_BLOCK = 18
+"""Weights of a block over the square of its width, at most: two convolutions of a ResNet."""
+HELD = 40
+"""Vectors of the size of all weights that are held at once, in float64."""
 SEQUENCES = ("lstm", "transformer", "mamba")
 
 
-def check(p: Problem) -> None:
-    """Errors: `ParameterError` for flags that do not fit together."""
+def check(run: Run, p: Problem) -> int:
+    """Refuse, before any work, what a worker would stumble over. Returns the number of weights.
+
+    Errors: `ParameterError` for flags that do not fit together, for data that are not here or too
+    few, and for a network that cannot be built or held.
+    """
     if p.n < p.classes:
         raise ParameterError("n", p.n, f"is below {{classes}} {p.classes}", "raise it")
     if (p.arch in SEQUENCES) != (p.dataset == "sorting"):
@@ -46,6 +56,15 @@ def check(p: Problem) -> None:
         raise ParameterError(
             "data_dir", p.data_dir, f"is not read by {{dataset}} {p.dataset}", "leave it out"
         )
+    loaded = data.load(p.dataset, p.n, p.classes, run.rng(0, "data"), p.data_dir or None)
+    inputs = math.prod(loaded.shape) + (loaded.vocabulary or 0)
+    weights = inputs * p.width + MOST_PER_BLOCK * p.width**2 * p.depth
+    need(8 * HELD * weights, "the directions that are followed", "width", p.width)
+    generator = torch.Generator().manual_seed(0)
+    module = networks.build(
+        p.arch, loaded.shape, loaded.classes, p.width, p.depth, p.act, generator, loaded.vocabulary
+    )
+    return len(flat(module))
 
 
 def check_numerics(p: Numerics) -> None:

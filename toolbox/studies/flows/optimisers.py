@@ -34,7 +34,7 @@ def rmsprop(run: Run, p: Rmsprop) -> None:
 def _compare(
     run: Run, p: Gd | ScalarRmsprop | Rmsprop, rule: Rule, warm: int = 0, coordinates: int = 0
 ) -> None:
-    common.check(p)
+    common.check(run, p)
     common.check_numerics(p)
     jobs = [
         Job(repeat, p, rule, common.setting_of(p), SIDES, p.steps, p.eig_every, p.kick, warm,

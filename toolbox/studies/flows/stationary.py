@@ -40,7 +40,10 @@ def stationary(run: Run, p: Stationary) -> None:
 
     Errors: `ParameterError` for a network with too many parameters for its whole Hessian.
     """
-    common.check(p)
+    weights = common.check(run, p)
+    if weights > LARGEST:
+        reason = f"gives {weights} weights; the whole Hessian is made of at most {LARGEST}"
+        raise ParameterError("width", p.width, reason, "lower it")
     common.check_numerics(p)
     with run.crew() as crew:
         jobs = [Job(repeat, p) for repeat in range(run.repeats)]
@@ -55,11 +58,6 @@ def watch(worker: Worker, job: Job) -> dict[str, Any]:
     p = job.p
     rule = Rule("rmsprop", p.eta, p.beta2, p.eps)
     loss, w = common.build(p, worker, job.repeat)
-    if len(w) > LARGEST:
-        raise ParameterError(
-            "width", p.width, f"gives {len(w)} parameters; the whole Hessian is made of at most "
-            f"{LARGEST}", "lower it",
-        )  # fmt: skip
     w, nu = common.warmed(loss, rule, w, p.warm)
     generator = worker.torch_generator(job.repeat, "directions", device="cpu")
     central = Central(loss, rule, w, nu, common.setting_of(p), generator)

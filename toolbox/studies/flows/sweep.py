@@ -34,7 +34,7 @@ def sweep(run: Run, p: Sweep) -> None:
 
     Errors: `ParameterError` for flags that do not fit together.
     """
-    common.check(p)
+    common.check(run, p)
     common.check_numerics(p)
     cells = [Cell(repeat, eta, p) for repeat in range(run.repeats) for eta in p.etas]
     with run.crew() as crew:
