@@ -71,3 +71,13 @@ def test_a_layer_without_right_third_derivatives_is_refused(layer, said):
     module, loss, x, y = problem(layer)
     with pytest.raises(ParameterError, match=said):
         central_flow(module, loss, x, y, eta=0.1, steps=2)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("eta", 0.0), ("steps", 0), ("sdcp_threshold", 2.0), ("processes", ["sgd"])],
+)
+def test_a_number_out_of_range_is_refused_by_its_name(field, value):
+    module, loss, x, y = problem()
+    with pytest.raises(ParameterError, match=field):
+        central_flow(module, loss, x, y, **{"eta": 0.1, "steps": 2, field: value})

@@ -10,5 +10,5 @@ and the loss never rises.
 Scaled down: the paper trains convolutional networks and transformers on 1,000 images of CIFAR-10,
 on a GPU. Here a network of 1,754 parameters learns 100 images of 8 x 8 pixels, on a processor core.
 
-For your own network use `toolbox.studies.flows.api.central_flow`: see docs/flows.md.
+For your own network use `toolbox.studies.flows.api.central_flow`: see docs/building-blocks.md.
 """

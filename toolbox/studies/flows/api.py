@@ -76,10 +76,10 @@ def central_flow(
     process and step), `spectrum` (eigenvalues and variances by direction), `coordinates` where
     asked for. In `trajectory.attrs["ended"]` stands why the processes ended before `steps`, or "".
 
-    Errors: `ParameterError` for a network whose third derivatives are zero or wrong (ReLU, maximum
-    pooling, a fused LayerNorm).
+    Errors: `ParameterError` for a number out of range, and for a network whose third derivatives
+    are zero or wrong (ReLU, maximum pooling, a fused LayerNorm).
 
-    Source: Section 2 of docs/flows.md; the algorithm is that of the paper's public code.
+    Source: the algorithm of the paper's public code; `toolbox.studies.flows.central` states it.
     """
     for name, part in module.named_modules():
         if isinstance(part, FUSED):
@@ -94,11 +94,18 @@ def central_flow(
                 "has no third derivatives, which the central flow needs",
                 "use a smooth activation such as GELU or tanh, and average pooling",
             )  # fmt: skip
-    if (unknown := set(processes) - set(PROCESSES)) or eta <= 0 or steps < 1 or nsub < 1:
-        field, value = ("processes", sorted(unknown)) if unknown else ("eta", eta)
-        if not unknown and eta > 0:
-            field, value = ("steps", steps) if steps < 1 else ("nsub", nsub)
-        raise ParameterError(field, value, "is not possible", f"see {central_flow.__name__}")
+    if unknown := sorted(set(processes) - set(PROCESSES)):
+        raise ParameterError("processes", unknown, "are not known", f"use {', '.join(PROCESSES)}")
+    for field, value, fits, wanted in (
+        ("eta", eta, eta > 0, "above 0"),
+        ("steps", steps, steps >= 1, "of 1 or more"),
+        ("beta2", beta2, 0 < beta2 < 1, "between 0 and 1"),
+        ("nsub", nsub, nsub >= 1, "of 1 or more"),
+        ("eig_every", eig_every, eig_every >= 1, "of 1 or more"),
+        ("sdcp_threshold", sdcp_threshold, track <= sdcp_threshold < 2, "from track to below 2"),
+    ):
+        if not fits:
+            raise ParameterError(field, value, "is out of range", f"give a number {wanted}")
     of = objective(module, lambda outputs: loss(outputs, targets), inputs)
     w = flat(module)
     generator = torch.Generator().manual_seed(seed)

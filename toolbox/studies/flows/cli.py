@@ -28,7 +28,7 @@ Warm = Annotated[
     int,
     typer.Option(help="Steps of the optimiser before the flows start."),
     Ge(0),
-    Le(10**6),
+    Le(1000),
 ]
 
 
@@ -103,6 +103,12 @@ class Numerics:
         Gt(0),
         Lt(2),
     ] = 1.95
+
+
+@dataclass(frozen=True)
+class Looks(Numerics):
+    """How the optimiser beside the flows is looked at, and moved."""
+
     eig_every: Annotated[
         int,
         typer.Option(
@@ -124,14 +130,14 @@ class Numerics:
 
 
 @dataclass(frozen=True)
-class Gd(Numerics, Problem):
+class Gd(Looks, Problem):
     """The flags of `flows gd`."""
 
     eta: Rate = 0.3
 
 
 @dataclass(frozen=True)
-class ScalarRmsprop(Numerics, Problem):
+class ScalarRmsprop(Looks, Problem):
     """The flags of `flows scalar-rmsprop`."""
 
     eta: Rate = 0.15
@@ -142,7 +148,7 @@ class ScalarRmsprop(Numerics, Problem):
 
 
 @dataclass(frozen=True)
-class Rmsprop(Numerics, Problem):
+class Rmsprop(Looks, Problem):
     """The flags of `flows rmsprop`."""
 
     eta: Rate = 0.003
@@ -195,7 +201,7 @@ def rmsprop(run: Run, p: Rmsprop) -> None:
 
 
 @dataclass(frozen=True)
-class Ablate(Numerics, Problem):
+class Ablate(Looks, Problem):
     """The flags of `flows ablate`."""
 
     opt: Annotated[
@@ -213,7 +219,7 @@ class Ablate(Numerics, Problem):
 
 
 @dataclass(frozen=True)
-class Sweep(Numerics, Problem):
+class Sweep(Looks, Problem):
     """The flags of `flows sweep`."""
 
     opt: Annotated[Literal["gd", "scalar-rmsprop", "rmsprop"], typer.Option(help="Optimiser.")] = (
@@ -267,7 +273,9 @@ class Stationary(Numerics, Problem):
     ] = 20
     flow_steps: Annotated[
         int,
-        typer.Option(help="The stationary flow runs beside the central flow in the last steps."),
+        typer.Option(
+            help="The stationary flow runs beside the central flow in the last so many steps."
+        ),
         Ge(0),
         Le(10**6),
     ] = 20

@@ -38,8 +38,12 @@ class Job:
 def stationary(run: Run, p: Stationary) -> None:
     """Tables `average`, `preconditioners` and `flow`.
 
-    Errors: `ParameterError` for a network with too many parameters for its whole Hessian.
+    Errors: `ParameterError` for flags that do not fit together, or a network with too many
+    parameters for its whole Hessian.
     """
+    if p.flow_steps > p.steps:
+        reason = f"is above {{steps}} {p.steps}"
+        raise ParameterError("flow_steps", p.flow_steps, reason, "lower it")
     weights = common.check(run, p)
     if weights > LARGEST:
         reason = f"gives {weights} weights; the whole Hessian is made of at most {LARGEST}"
