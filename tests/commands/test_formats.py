@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import re
+import shutil
+import subprocess
 
 import pytest
 
@@ -33,6 +35,28 @@ def test_latex_escapes_what_latex_reads():
     assert r"$\theta$ $\le$ 1 line" in text
     assert text.count(r" \\") == 3
     assert r"\begin{tabular}{ll}" in text
+
+
+@pytest.mark.parametrize(("rows", "kind"), [(2, "tabular"), (40, "longtable")])
+def test_a_long_table_of_latex_goes_over_pages_and_long_columns_break(rows, kind):
+    text = formats.written("latex", ["one", "two"], [["x", "words " * 30]] * rows)
+    assert rf"\begin{{{kind}}}{{l>{{\raggedright\arraybackslash}}p{{0." in text
+    assert (r"\endhead" in text) == (kind == "longtable")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="LaTeX is not installed")
+@pytest.mark.parametrize("rows", [2, 40])
+def test_latex_compiles(rows, tmp_path):
+    table = formats.written("latex", ["one", "two"], [*ROWS, ["x", "words " * 30]] * rows)
+    packages = r"\usepackage[T1]{fontenc}\usepackage{array,booktabs,longtable}"
+    (tmp_path / "page.tex").write_text(
+        rf"\documentclass{{article}}{packages}\begin{{document}}{table}\end{{document}}"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
 
 
 @pytest.fixture

@@ -19,8 +19,12 @@ _LATEX = {
 }  # fmt: skip
 
 
-_LONG = 40
+_LONG = 24
 """Characters beyond which a column of LaTeX breaks its lines."""
+_LINE = 200
+"""Characters of small print on a line of a page that lies on its side."""
+_ONE_PAGE = 15
+"""Rows beyond which a table of LaTeX goes over several pages."""
 
 
 def chosen(format: str, as_json: bool) -> str:
@@ -71,14 +75,40 @@ def _escaped(text: str) -> str:
 
 
 def _latex(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    long = len(rows) > _ONE_PAGE
+    kind, packages = (
+        ("longtable", "array,booktabs,longtable") if long else ("tabular", "array,booktabs")
+    )
+    lines = [
+        rf"% needs \usepackage[T1]{{fontenc}} and \usepackage{{{packages}}}",
+        rf"\begin{{{kind}}}{{{_latex_columns(columns, rows)}}}",
+        r"\toprule",
+        _latex_row(columns),
+        r"\midrule",
+        *([r"\endhead"] if long else []),
+        *map(_latex_row, rows),
+        r"\bottomrule",
+        rf"\end{{{kind}}}",
+    ]
+    return "\n".join(lines)
+
+
+def _latex_columns(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Short columns as wide as they are; the long ones share what is left and break their lines."""
     longest = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-    kinds = "".join(r"p{0.3\linewidth}" if length > _LONG else "l" for length in longest)
-    lines = [r"% needs \usepackage{booktabs}", rf"\begin{{tabular}}{{{kinds}}}", r"\toprule"]
-    for number, row in enumerate([columns, *rows]):
-        lines.append(" & ".join(map(in_latex, row)) + r" \\")
-        if number == 0:
-            lines.append(r"\midrule")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+    shares = [min(length, 4 * _LONG) if length > _LONG else 0 for length in longest]
+    short = sum(length for length in longest if length <= _LONG)
+    left = max(0.4, 0.9 - short / _LINE)
+    return "".join(
+        rf">{{\raggedright\arraybackslash}}p{{{left * share / sum(shares):.2f}\linewidth}}"
+        if share
+        else "l"
+        for share in shares
+    )
+
+
+def _latex_row(row: Sequence[str]) -> str:
+    return " & ".join(map(in_latex, row)) + r" \\"
 
 
 def in_latex(text: str) -> str:
