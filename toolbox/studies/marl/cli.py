@@ -264,3 +264,55 @@ def coop(run: Run, p: Coop) -> None:
     from .trials import coop
 
     coop(run, p)
+
+
+@dataclass(frozen=True)
+class Logs:
+    """The flags of `marl logs`."""
+
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="A CSV or Parquet file with the columns episode, step, agent, action, reward, and "
+            "context (what all agents see) or state (an agent's own). rank1 to rank4: a generated "
+            "log whose rewards have that interaction rank."
+        ),
+    ] = "rank2"
+    ranks: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            help="Interaction ranks to fit: whole numbers, and joint for a table of all actions."
+        ),
+    ] = ("1", "2", "3", "joint")
+    folds: Annotated[
+        int,
+        typer.Option(help="Parts of the episodes; each is predicted from the others."),
+        Ge(2),
+        Le(100),
+    ] = 5
+    ridges: Annotated[
+        tuple[float, ...],
+        typer.Option(
+            help="Ridge penalties to try. Each fit takes the one that predicts a quarter of its "
+            "training episodes best."
+        ),
+        Ge(1e-6),
+        Le(1e6),
+    ] = (0.1, 1.0, 10.0, 100.0, 1000.0)
+    most_actions: Annotated[
+        int,
+        typer.Option(help="Refuse a log in which an agent has more different actions than this."),
+        Ge(2),
+        Le(10_000),
+    ] = 64
+
+
+@command(app, files=("file",))
+def logs(run: Run, p: Logs) -> None:
+    """Which interaction rank explains the rewards of a log: cross-validated errors by rank.
+
+    Example: toolbox marl logs my_log.csv --repeats 20
+    """
+    from .logs import logs
+
+    logs(run, p)
