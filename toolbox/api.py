@@ -183,10 +183,10 @@ def table(
 
     Errors: `UsageError` where there is no such run or table.
     """
-    found = _pool(command, pool, out)
-    name = table_name(name, found.spec, command)
-    ids = [each.id for each in found.runs]
-    return described(found.read(name), found.spec.tables[name], runs=ids)
+    chosen = _pool(command, pool, out)
+    name = table_name(name, chosen.spec, command)
+    ids = [each.id for each in chosen.runs]
+    return described(chosen.read(name), chosen.spec.tables[name], runs=ids)
 
 
 def plot(

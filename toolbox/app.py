@@ -78,16 +78,18 @@ def entries() -> Iterator[Entry]:
         yield Entry(name, function.__doc__ or "", shared, _shared(name, function))
     sweep = Path(commands.__file__).parent / "sweep" / "__init__.py"
     yield Entry("sweep", docstring_of(sweep), shared, _sweep)
-    found = discover()
+    discovered = discover()
     if "_TOOLBOX_COMPLETE" not in os.environ:  # a shell's prompt is no place for a message
-        for sentence in found.refused.values():
+        for sentence in discovered.refused.values():
             print(f"toolbox: {sentence}", file=sys.stderr, flush=True)
-    for name in sorted(found.folders):
+    for name in sorted(discovered.folders):
         if name in (*commands.SHARED, "sweep"):
-            sentence = f"{found.folders[name]}: a study cannot be called {name!r}, as a command is"
+            sentence = (
+                f"{discovered.folders[name]}: a study cannot be called {name!r}, as a command is"
+            )
             print(f"toolbox: {sentence}; rename it", file=sys.stderr, flush=True)
             continue
-        about = docstring_of(found.folders[name] / "cli.py")
+        about = docstring_of(discovered.folders[name] / "cli.py")
         yield Entry(name, about, studies, _study(name))
 
 

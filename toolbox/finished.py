@@ -146,11 +146,11 @@ def verdict_frame(judged: Sequence[tuple[Pool, list[Verdict]]]) -> pd.DataFrame:
            "replicates", "diverged", "origin", "reference", "statement", "reason", "remedy",
            "scaled_down"]  # fmt: skip
     rows: list[dict[str, Any]] = []
-    for pool, found in judged:
+    for pool, verdicts in judged:
         about: dict[str, Any] = dict(
             zip(first, (pool.study, pool.command, pool.id, len(pool.runs)), strict=True)
         )
-        for verdict in found:
+        for verdict in verdicts:
             low, high = verdict.region
             rows.append({**about, **verdict.as_dict(), "region_low": low, "region_high": high})
     frame = pd.DataFrame(rows, columns=[*first, *own])

@@ -120,8 +120,8 @@ def in_latex(text: str) -> str:
 
 def _greek(character: str) -> str:
     name = unicodedata.name(character, "")
-    found = re.fullmatch(r"GREEK (SMALL|CAPITAL) LETTER (\w+)", name)
-    if not found:
+    letter = re.fullmatch(r"GREEK (SMALL|CAPITAL) LETTER (\w+)", name)
+    if not letter:
         return character
-    word = {"LAMDA": "lambda"}.get(found[2], found[2].lower())
-    return f"$\\{word if found[1] == 'SMALL' else word.capitalize()}$"
+    word = {"LAMDA": "lambda"}.get(letter[2], letter[2].lower())
+    return f"$\\{word if letter[1] == 'SMALL' else word.capitalize()}$"

@@ -165,10 +165,10 @@ def _plot_study(request: Request, show: Show) -> None:
     figures = {key for _, _, spec in selected(study, command) for key in spec.figures}
     known(figure, figures, study)
     for _, name, _ in selected(study, command):
-        found = survey(request.out, study, name)
-        left_out += found.left_out
-        there += [each.id for each in found.pools]
-        for chosen in _choose(found.pools, request.pool):
+        surveyed = survey(request.out, study, name)
+        left_out += surveyed.left_out
+        there += [each.id for each in surveyed.pools]
+        for chosen in _choose(surveyed.pools, request.pool):
             if other := code.other_code(study, [run.manifest for run in chosen.runs]):
                 print(f"{study} {name}: {other}", file=sys.stderr)
             folder = request.out / study / name / "figures" / chosen.id

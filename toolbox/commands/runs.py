@@ -25,21 +25,21 @@ _STYLES = {
 
 def runs(study: str | None, name: str | None, failed: bool, format: str, out: Path) -> None:
     """Print the runs under `out` as table, json, csv, markdown or latex."""
-    found = [run.checked() for run in store.runs(out, study, name)]
+    records = [run.checked() for run in store.runs(out, study, name)]
     if failed:
         bad = (Status.FAILED, Status.DIVERGED)
-        found = [run for run in found if run.damage or run.status in bad]
+        records = [run for run in records if run.damage or run.status in bad]
     if format == "json":
-        print(json.dumps([_document(run) for run in found]))
+        print(json.dumps([_document(run) for run in records]))
         return
     if format != "table":
-        rows = [(*_document(run).values(),) for run in found]
+        rows = [(*_document(run).values(),) for run in records]
         print(formats.written(format, _FIELDS, [[_cell(part) for part in row] for row in rows]))
         return
-    if not found:
+    if not records:
         print(f"no {'failed ' if failed else ''}run under {out}")
         return
-    differing = _differing(found)
+    differing = _differing(records)
     rows = [
         (
             f"{run.study} {run.command}",
@@ -49,21 +49,21 @@ def runs(study: str | None, name: str | None, failed: bool, format: str, out: Pa
             str(run.manifest.get("ended") or run.manifest.get("started", "-"))[:19],
             run.state + (f": {run.message}" if failed else ""),
         )
-        for run in found
+        for run in records
     ]
     columns = ("command", "run", "differs in", "time", "ended (UTC)", "status")
-    styles = [_STYLES.get(run.state, "") for run in found]
+    styles = [_STYLES.get(run.state, "") for run in records]
     print(draw(columns, rows, sys.stdout, styles=styles))
-    damaged = sum(bool(run.damage) for run in found)
+    damaged = sum(bool(run.damage) for run in records)
     if damaged and not failed:
         which = "1 is damaged" if damaged == 1 else f"{damaged} are damaged"
         print(f"{which}; --failed says how, toolbox clean lists them", file=sys.stderr)
 
 
-def _differing(found: list[store.RunRecord]) -> dict[tuple[str, str], list[str]]:
+def _differing(records: list[store.RunRecord]) -> dict[tuple[str, str], list[str]]:
     """Per command, the parameters that do not have one value in all its runs."""
     values: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for run in found:
+    for run in records:
         for key, value in run.params.items():
             values[run.study, run.command][key].add(json.dumps(value))
     return {

@@ -59,15 +59,15 @@ def find(run: str, out: Path) -> store.RunRecord:
     folder = Path(run).resolve()
     if run and (folder / "run.json").is_file() and len(folder.parents) > 3:
         records = store.runs(folder.parents[2], folder.parents[1].name, folder.parent.name)
-        found = [record for record in records if record.path.name == folder.name]
+        matching = [record for record in records if record.path.name == folder.name]
     else:
-        found = [record for record in store.runs(out) if record.id.startswith(run)]
-    if len({record.id for record in found}) > 1:
-        ids = ", ".join(sorted({record.id for record in found}))
+        matching = [record for record in store.runs(out) if record.id.startswith(run)]
+    if len({record.id for record in matching}) > 1:
+        ids = ", ".join(sorted({record.id for record in matching}))
         raise UsageError(f"{run} is the beginning of several runs ({ids}); write more of it")
-    if not found:
+    if not matching:
         raise UsageError(f"no run {run} under {out}; `toolbox runs` lists those that are there")
-    return found[0]
+    return matching[0]
 
 
 def value_text(value: Any) -> str:

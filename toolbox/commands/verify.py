@@ -123,12 +123,12 @@ def judge(pool: Pool, null: bool = False) -> list[claims.Verdict]:
     return claims.judge(pool.study, pool.spec, pool.params, pool.evidence, null)
 
 
-def _text(judged: list[Judged], found: dict[tuple[str, str], list[Pool]]) -> str:
+def _text(judged: list[Judged], pools_by_command: dict[tuple[str, str], list[Pool]]) -> str:
     parts = []
     last = None
     for pool, verdicts in judged:
         where = (pool.study, pool.command)
-        others = found[where]
+        others = pools_by_command[where]
         said = [_heading(pool, others, len(judged)), *missing(pool)]
         head = "\n".join(text.wrapped(line, rest="    ") for line in said)
         if not verdicts:

@@ -32,10 +32,10 @@ def words(known: Iterable[str] | Callable[[], Iterable[str]], many: bool = False
     """These words, told now or when asked for; with `many`, behind every comma of a list."""
 
     def offer(ctx: Any, incomplete: str) -> Offer:
-        found = [str(word) for word in (known() if callable(known) else known)]
+        offered = [str(word) for word in (known() if callable(known) else known)]
         before, comma, _ = incomplete.rpartition(",") if many else ("", "", "")
         given = before.split(",")
-        return [(f"{before}{comma}{word}", "") for word in found if word not in given]
+        return [(f"{before}{comma}{word}", "") for word in offered if word not in given]
 
     return offer
 

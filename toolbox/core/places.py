@@ -55,32 +55,32 @@ class Found:
 
 def discover() -> Found:
     """Look for studies everywhere; a study that cannot be used leaves all others as they are."""
-    found = Found()
+    studies = Found()
     for folder in inside():
         for path in sorted(folder.glob("*/study.yaml")):
-            found.add(path.parent.name, path.parent)
+            studies.add(path.parent.name, path.parent)
     for place in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
         named = Path(place)
         if not named.is_dir():
-            found.refused[place] = f"{VARIABLE}: there is no folder {place}; correct the variable"
+            studies.refused[place] = f"{VARIABLE}: there is no folder {place}; correct the variable"
         elif (named / "study.yaml").is_file():
-            found.add(named.resolve().name, named.resolve())
+            studies.add(named.resolve().name, named.resolve())
         else:
             for path in sorted(named.glob("*/study.yaml")):
-                found.add(path.parent.name, path.parent.resolve())
+                studies.add(path.parent.name, path.parent.resolve())
     for name, package, declared in _declared(tuple(sys.path)):
         own = _folder_of(package)
         if own is None or not (own / "study.yaml").is_file():
-            found.refused.setdefault(
+            studies.refused.setdefault(
                 name,
                 f"{declared} declares the study {name!r}, but there is no package {package!r} with "
                 "a study.yaml; install it again or uninstall it",
             )
         else:
-            found.add(name, own.resolve())
-    for name in found.refused:
-        found.folders.pop(name, None)
-    return found
+            studies.add(name, own.resolve())
+    for name in studies.refused:
+        studies.folders.pop(name, None)
+    return studies
 
 
 def elsewhere(name: str) -> importlib.machinery.ModuleSpec | None:
@@ -95,8 +95,8 @@ def elsewhere(name: str) -> importlib.machinery.ModuleSpec | None:
 
 def inside() -> list[Path]:
     """The folders of this package that hold studies (one, unless a test adds its own)."""
-    found = importlib.util.find_spec(GROUP)
-    locations = found.submodule_search_locations if found else None
+    package = importlib.util.find_spec(GROUP)
+    locations = package.submodule_search_locations if package else None
     return [Path(folder) for folder in locations or ()]
 
 
@@ -112,11 +112,11 @@ def _declared(path: tuple[str, ...]) -> tuple[tuple[str, str, str], ...]:
 
     Read by hand, because importing `importlib.metadata` takes a third of the time of a help page.
     """
-    found: dict[tuple[str, str], str] = {}
+    entries: dict[tuple[str, str], str] = {}
     for folder in path:
         for name, package, declared in _declared_in(folder or "."):
-            found.setdefault((name, package), declared)
-    return tuple((*key, declared) for key, declared in sorted(found.items()))
+            entries.setdefault((name, package), declared)
+    return tuple((*key, declared) for key, declared in sorted(entries.items()))
 
 
 def _declared_in(folder: str) -> Iterator[tuple[str, str, str]]:

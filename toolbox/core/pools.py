@@ -77,12 +77,12 @@ class Pool:
     @cached_property
     def cells(self) -> dict[Replicate, frozenset[Cell]]:
         """What each replicate has of the grid that `pool_over` spans."""
-        found: dict[Replicate, frozenset[Cell]] = {}
+        cells: dict[Replicate, frozenset[Cell]] = {}
         for run in self.runs:
             for repeat in range(run.params["repeats"]):
                 key = (run.params["seed"], repeat)
-                found[key] = found.get(key, frozenset()) | self._cells(run)
-        return found
+                cells[key] = cells.get(key, frozenset()) | self._cells(run)
+        return cells
 
     @cached_property
     def evidence(self) -> Evidence:

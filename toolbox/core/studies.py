@@ -143,8 +143,8 @@ def described(study: str) -> dict[str, Any]:
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     with study_file(study).open(encoding="utf-8") as handle:
-        found: dict[str, Any] = yaml.load(handle, Loader=loader)
-    return found
+        declared: dict[str, Any] = yaml.load(handle, Loader=loader)
+    return declared
 
 
 def preset_times(study: str, command: str) -> dict[str, str]:
@@ -175,6 +175,6 @@ def registered(study: str, command: str) -> Command:
     load_command(study, command)
     for known in study_group(study).registered_commands:
         if known.name == command and known.callback is not None:
-            found: Command = known.callback.command  # type: ignore[attr-defined]
-            return found
+            defined: Command = known.callback.command  # type: ignore[attr-defined]
+            return defined
     raise UsageError(f"{study} {command} is in study.yaml but {study}/cli.py has no such command")

@@ -81,10 +81,10 @@ class Reproduction:
     @property
     def outcomes(self) -> dict[str, str]:
         """Claim -> verdict in the newest configuration, which is what `toolbox verify` says."""
-        found = dict.fromkeys(self.spec.claims, NOT_RUN)
+        outcomes = dict.fromkeys(self.spec.claims, NOT_RUN)
         for newest in self.configurations[:1]:
-            found |= {verdict.claim: str(verdict.verdict) for verdict in newest.verdicts}
-        return found
+            outcomes |= {verdict.claim: str(verdict.verdict) for verdict in newest.verdicts}
+        return outcomes
 
     @property
     def line(self) -> str:
@@ -158,8 +158,8 @@ def collect(out: Path, study: str | None, command: str | None) -> Findings:
     """
     asked = [(out, name, key) for name, key, _ in selected(study, command)]
     chosen: dict[str, list[Reproduction]] = {}
-    for (_, name, _), found in zip(asked, workers.each(reproduction, asked), strict=True):
-        chosen.setdefault(name, []).append(found)
+    for (_, name, _), reproduced in zip(asked, workers.each(reproduction, asked), strict=True):
+        chosen.setdefault(name, []).append(reproduced)
     papers = []
     for name, own in chosen.items():
         loaded = load_study(name)
@@ -177,12 +177,12 @@ def _about(study: str) -> list[str]:
 def reproduction(out: Path, study: str, command: str) -> Reproduction:
     """Judge and draw what is there of one command."""
     spec = load_command(study, command)
-    found = survey(out, study, command)
-    damaged = {run.path for run in found.left_out}
+    surveyed = survey(out, study, command)
+    damaged = {run.path for run in surveyed.left_out}
     unused = [run for run in runs(out, study, command) if run.path not in damaged
               and (run.damage or run.status not in (Status.COMPLETE, Status.DIVERGED))]  # fmt: skip
-    unused = [*found.left_out, *unused]
-    pools = found.pools[::-1]
+    unused = [*surveyed.left_out, *unused]
+    pools = surveyed.pools[::-1]
     shown = pools[:CONFIGURATIONS]
     try:
         if shown:

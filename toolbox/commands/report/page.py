@@ -114,14 +114,14 @@ def _sentence(status: Status | None) -> str:
 
 def _with(findings: Findings, outcome: str) -> list[tuple[str, str, claims.Verdict]]:
     """Study, command and verdict of the claims with this outcome, the papers' own first."""
-    found = [
+    verdicts = [
         (each.study, each.command, verdict)
         for each in findings.reproductions
         for newest in each.configurations[:1]
         for verdict in newest.verdicts
         if verdict.verdict == outcome
     ]
-    return sorted(found, key=lambda each: claims.ORIGINS.index(each[2].origin))
+    return sorted(verdicts, key=lambda each: claims.ORIGINS.index(each[2].origin))
 
 
 def _downloads(configuration: Configuration, folder: Path) -> Iterator[Download]:

@@ -100,12 +100,12 @@ def out_of_memory(sweep: Sweep, out: Path, cells: Iterable[Cell]) -> dict[str, O
         run = atomic.run_of(path.parent)
         if run in wanted and (attempt := _attempt(path)):
             attempts[run].append(attempt)
-    killed = _jobs_out_of_memory({each.job for found in attempts.values() for each in found})
-    found = {}
+    killed = _jobs_out_of_memory({each.job for tried in attempts.values() for each in tried})
+    largest = {}
     for run, each in attempts.items():
         if those := [attempt for attempt in each if attempt.job in killed]:
-            found[run] = max(those, key=lambda attempt: attempt.megabytes or 0)
-    return found
+            largest[run] = max(those, key=lambda attempt: attempt.megabytes or 0)
+    return largest
 
 
 def _attempt(manifest: Path) -> OutOfMemory | None:

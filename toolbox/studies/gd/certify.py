@@ -42,7 +42,7 @@ def certify(run: Run, p: Certify) -> None:
     for steps, name in run.cells(cells, "programs"):
         h = model.schedule(p.schedule, steps, p.c)
         began = time.perf_counter()
-        found = pep.worst_case_pep(h, p.mu, name)
+        worst = pep.worst_case_pep(h, p.mu, name)
         run.say(f"N {steps} {name}: {time.perf_counter() - began:.1f} s")
         theory, relation = closed_form(p.schedule, steps, p.mu, name, p.c)
         run.write(
@@ -52,15 +52,15 @@ def certify(run: Run, p: Certify) -> None:
                 "T": steps,
                 "metric": name,
                 "mu": p.mu,
-                "pep_value": found.value,
+                "pep_value": worst.value,
                 "closed_form": theory,
                 "relation": relation,
-                "rel_gap": abs(found.value / theory - 1.0),
-                "solver": found.solver,
-                "solver_status": found.status,
+                "rel_gap": abs(worst.value / theory - 1.0),
+                "solver": worst.solver,
+                "solver_status": worst.status,
             },
         )
-        sources = {"semidefinite program": found.value, "closed form": theory}
+        sources = {"semidefinite program": worst.value, "closed form": theory}
         named = {"T": steps, "metric": name, "source": list(sources)}
         run.write("values", {**named, "value": list(sources.values())})
 

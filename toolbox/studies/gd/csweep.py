@@ -12,10 +12,10 @@ from .worst_case import stopping_times, worst_case
 def csweep(run: Run, p: Csweep) -> None:
     """One row per c and decade of stopping times; deterministic."""
     for c in run.cells(p.cs, "values of c"):
-        found = worst_case("anytime", stopping_times("anytime", p.T, c), c, p.lambda_grid)
-        late = found.endpoint & (found.N >= p.T / 10)
-        decades, sups = metrics.decade_sups(found.N, found.N**model.THETA * found.tau)
-        exponent = -metrics.loglog_slope(found.N[late], found.tau[late])
+        curve = worst_case("anytime", stopping_times("anytime", p.T, c), c, p.lambda_grid)
+        late = curve.endpoint & (curve.N >= p.T / 10)
+        decades, sups = metrics.decade_sups(curve.N, curve.N**model.THETA * curve.tau)
+        exponent = -metrics.loglog_slope(curve.N[late], curve.tau[late])
         theory = metrics.growth_exponent(c)
         run.write(
             "growth",
@@ -25,8 +25,8 @@ def csweep(run: Run, p: Csweep) -> None:
                 "sup_scaled": sups,
                 "endpoint_exponent": exponent,
                 "theory_exponent": theory,
-                "cum_sum": found.cum_sum[-1],
-                "tau": found.tau[-1],
+                "cum_sum": curve.cum_sum[-1],
+                "tau": curve.tau[-1],
             },
         )
         named = {"c": c, "source": ["measured", "theory"]}

@@ -21,16 +21,16 @@ def strongly(run: Run, p: Strongly) -> None:
             )
     cells = [(method, kappa) for method in p.methods for kappa in p.kappas]
     for method, kappa in run.cells(cells, "cells"):
-        found = restarts.iterations_to(
+        needed = restarts.iterations_to(
             method, kappa, p.eps, p.lambda_grid, steps=lambda state: run.steps(None, state)
         )
         run.write(
             "iterations",
             {
-                "method": [found.method],
-                "kappa": found.kappa,
-                "period": found.period,
-                "T_eps": found.count,
-                "family_member": found.family_member,
+                "method": [needed.method],
+                "kappa": needed.kappa,
+                "period": needed.period,
+                "T_eps": needed.count,
+                "family_member": needed.family_member,
             },
         )

@@ -94,14 +94,17 @@ def _one(
         x, y = common.sample(task, whole, total)
         x_test, y_test = common.sample(task, test, how.p.n_test)
         if method == "krr":
-            found, tuned = baselines.kernel_ridge(x, y, x_test, how.p.penalties)
+            predicted, tuned = baselines.kernel_ridge(x, y, x_test, how.p.penalties)
         else:
             assert how.training is not None
             rng = run.rng(repeat, "mlp", d, n1)
-            found, tuned = baselines.two_layer(
+            predicted, tuned = baselines.two_layer(
                 rng, x, y, x_test, how.training, common.check_the_run_goes_on
             )
-        return row | {"test_error": common.relative_error(found - y_test, y_test), "tuned": tuned}
+        return row | {
+            "test_error": common.relative_error(predicted - y_test, y_test),
+            "tuned": tuned,
+        }
     if method == "oracle":
         W = model.unit(run.rng(repeat, "oracle", d).standard_normal((how.p.m1, task.link.r)))
         source = common.stream(run, repeat, "second", d)
@@ -129,8 +132,8 @@ def kernel_row(run: Run, repeat: int, task: Task, n: int, how: Contest) -> dict[
     """Kernel ridge on exactly n samples."""
     x, y = common.sample(task, common.stream(run, repeat, "whole", task.d), n)
     x_test, y_test = common.sample(task, common.stream(run, repeat, "test", task.d), how.p.n_test)
-    found, tuned = baselines.kernel_ridge(x, y, x_test, how.p.penalties)
-    error = common.relative_error(found - y_test, y_test)
+    predicted, tuned = baselines.kernel_ridge(x, y, x_test, how.p.penalties)
+    error = common.relative_error(predicted - y_test, y_test)
     return {"d": task.d, "method": "krr", "samples": n, "test_error": error, "tuned": tuned}
 
 

@@ -68,15 +68,15 @@ def kernel(run: Run, p: Kernel) -> None:
                     names = ("d", "method", "samples", "test_error", "tuned")
                     run.write("kernel", {key: row[key] for key in names}, repeat)
                 for level, value in (("fixed", p.error), ("top", float(energies[-1]) / 2)):
-                    found = {
+                    crossings = {
                         method: measure.crossing(used[method], curves[method], value, rising=False)
                         for method in used
                     }
                     if level == "fixed":
-                        found["theory"] = theory.kernel_samples(value, d, energies)
+                        crossings["theory"] = theory.kernel_samples(value, d, energies)
                     needed += [
                         {"d": d, "level": level, "method": method, "n": n, "level_error": value}
-                        for method, n in found.items()
+                        for method, n in crossings.items()
                     ]
             every = needed + _law(p.theory_dims, g)
             run.write("threshold", compete.columns(_with_exponents(every, g)), repeat)

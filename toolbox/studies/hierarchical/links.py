@@ -63,10 +63,10 @@ class Link:
 
 def hermite(z: Floats, order: int) -> list[Floats]:
     """h_0(z), ..., h_order(z) by h_{q+1} = (z h_q - sqrt(q) h_{q-1}) / sqrt(q + 1)."""
-    found = [np.ones_like(z), z]
+    h = [np.ones_like(z), z]
     for q in range(1, order):
-        found.append((z * found[q] - math.sqrt(q) * found[q - 1]) / math.sqrt(q + 1))
-    return found[: order + 1]
+        h.append((z * h[q] - math.sqrt(q) * h[q - 1]) / math.sqrt(q + 1))
+    return h[: order + 1]
 
 
 def evaluate(link: Link, z: Floats) -> Floats:

@@ -83,19 +83,19 @@ def _rows(
     task: Task, W: Floats, M: Floats, inner_steps: tuple[int, ...]
 ) -> dict[int, dict[str, float]]:
     """The measures after each of `inner_steps` steps."""
-    found, done = {}, 0
+    measured, done = {}, 0
     for k in sorted(inner_steps):
         before = model.steps(W, M, k - 1 - done)
         energy = measure.energy_overlap(before, M, task.theta)
         W, done = model.steps(before, M, 1), k
         each = measure.overlaps(W, task.theta)
-        found[k] = {
+        measured[k] = {
             "overlap": float(np.median(each)),
             "mean_overlap": float(each.mean()),
             "energy_overlap": energy,
             "pca": measure.top_overlap(W, task.theta),
         }
-    return found
+    return measured
 
 
 def _expected(run: Run, repeat: int, task: Task, grid: list[int]) -> Floats:

@@ -171,7 +171,7 @@ def degree_energies(rng: np.random.Generator, task: Task, n: int, degree: int) -
     """
     orders = np.arange(0, 2 * degree + 1, 2)
     rho = np.cos(np.linspace(0, math.pi / 2, 2 * len(orders) + 1))[:-1]
-    found = np.zeros(len(rho))
+    correlations = np.zeros(len(rho))
     for start in range(0, n, 4096):
         x = data.sphere(rng, task.d, min(4096, n - start)).astype(np.float64)
         side = rng.standard_normal(x.shape)
@@ -180,9 +180,9 @@ def degree_energies(rng: np.random.Generator, task: Task, n: int, degree: int) -
         y = data.labels(task, x)
         for k, value in enumerate(rho):
             pair = value * x + math.sqrt(1 - value**2) * side
-            found[k] += float(y @ data.labels(task, pair))
+            correlations[k] += float(y @ data.labels(task, pair))
     table = np.array([gegenbauer(int(order), task.d, rho) for order in orders]).T
-    energies: Floats = optimize.nnls(table, found / n)[0][1:]
+    energies: Floats = optimize.nnls(table, correlations / n)[0][1:]
     energies /= energies.sum()
     return energies
 

@@ -136,13 +136,13 @@ def _final(
 ) -> pd.DataFrame:
     parts = []
     for name, (V, A) in iterates.items():
-        found = theory.measures(task, V, A)
-        relative = found["excess"] / theory.trivial_excess(task)
-        part = pd.DataFrame({**grid.columns(), **found})
+        measured = theory.measures(task, V, A)
+        relative = measured["excess"] / theory.trivial_excess(task)
+        part = pd.DataFrame({**grid.columns(), **measured})
         part.insert(5, "iterate", name)
         part["samples"] = samples + (extra if name == "refitted" else 0)
         part["relative_excess"] = relative
-        part["misplaced"] = pd.array(found["misplaced"]).astype("Int64")
+        part["misplaced"] = pd.array(measured["misplaced"]).astype("Int64")
         part["diverged"] = ~(relative <= BLOWN_UP)
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
@@ -160,8 +160,10 @@ def _best_curves(
             best = mine[[np.argmin(last[mine])]]
             if not np.isfinite(last[best[0]]):
                 continue
-            for step, found in zip(recorded, curve, strict=True):
-                values = {name: value[best] for name, value in found.items() if name != "misplaced"}
+            for step, measured in zip(recorded, curve, strict=True):
+                values = {
+                    name: value[best] for name, value in measured.items() if name != "misplaced"
+                }
                 samples = {"step": step, "samples": n1 + batch * step}
                 relative = values["excess"] / theory.trivial_excess(task)
                 part = {**grid.columns(best), **samples, **values, "relative_excess": relative}

@@ -100,11 +100,11 @@ def fit_scb(m: Moments, T: int, ridge: float, rng: np.random.Generator) -> tuple
     starts = [np.full((N, T), 1.0 / T)]
     starts += [np.tile(0.9 * np.eye(T)[t] + 0.1 / T, (N, 1)) for t in range(min(T, POSITIONS))]
     starts += [rng.dirichlet(np.ones(T), size=N) for _ in range(RANDOM_STARTS)]
-    found = []
+    solutions = []
     for a in starts:
         V, a = _alternate(m, a, ridge, SWEEPS)
-        found.append((m.loss(predictor(V, a)), V, a))
-    _, V, a = min(found, key=lambda each: each[0])
+        solutions.append((m.loss(predictor(V, a)), V, a))
+    _, V, a = min(solutions, key=lambda each: each[0])
     return _alternate(m, a, ridge, 4 * SWEEPS)
 
 

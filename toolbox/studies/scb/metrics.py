@@ -267,8 +267,8 @@ def softmax_over_decayed(tables: Tables) -> float:
 
 
 def _model_value(rows: pd.DataFrame, name: str, column: str) -> float:
-    found = rows.loc[rows["model"] == name, column]
-    return float(found.iloc[0]) if len(found) else math.nan
+    values = rows.loc[rows["model"] == name, column]
+    return float(values.iloc[0]) if len(values) else math.nan
 
 
 def scb_over_unigram(tables: Tables) -> float:

@@ -204,8 +204,8 @@ class Steps:
     @cached_property
     def held(self) -> slice:
         """From the first to the last configuration with a threshold; a grid puts them together."""
-        found = np.flatnonzero(self.threshold)
-        return slice(found[0], found[-1] + 1) if found.size else slice(0, 0)
+        thresholded = np.flatnonzero(self.threshold)
+        return slice(thresholded[0], thresholded[-1] + 1) if thresholded.size else slice(0, 0)
 
     def times(self, factor: Any) -> Steps:
         """The same with both step sizes scaled, by a number or per configuration."""

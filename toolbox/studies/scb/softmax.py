@@ -125,7 +125,7 @@ def _write(
 ) -> None:  # fmt: skip
     task, names = trainer.task, trainer.names
     trivial = theory.trivial_excess(task)
-    relative = np.stack([found["excess"] for found in curve]) / trivial  # (records, C)
+    relative = np.stack([measured["excess"] for measured in curve]) / trivial  # (records, C)
     last = np.where(np.isfinite(relative[-1]), relative[-1], np.inf)
     A, V = trainer.attention, trainer.V
     best = {name: _argmin(last, names == name) for name in dict.fromkeys(names)}
@@ -138,15 +138,15 @@ def _write(
     reference = final["prox"][1][:, 0]
     models, maps = [], [*_map_rows("truth", task.P, task.q)]
     for name, (value, attention, c) in final.items():
-        found = {key: float(v[0]) for key, v in theory.measures(task, value, attention).items()}
+        measured = {key: float(v[0]) for key, v in theory.measures(task, value, attention).items()}
         a = attention[:, 0].astype(float)
         models.append(
             {
                 "model": name,
                 "rate": trainer.rate[c],
                 "lam": trainer.lam[c],
-                **{key: v for key, v in found.items() if key != "misplaced"},
-                "relative_excess": found["excess"] / trivial,
+                **{key: v for key, v in measured.items() if key != "misplaced"},
+                "relative_excess": measured["excess"] / trivial,
                 "mass": float((np.abs(a) * (task.q > 0)).sum() / np.abs(a).sum()),
                 "map_correlation": float(np.corrcoef(a.ravel(), reference.ravel())[0, 1]),
                 "fastest_tenth": _fastest(relative[:, names == name], steps),

@@ -75,11 +75,11 @@ def phase_one(run: Run, repeat: int, task: Task, p: Stages) -> None:
     T = task.T
     c = theory.noise_constant(task)
     samples = np.unique([max(1, round(ratio * T)) for ratio in p.ratios])
-    found = np.stack(
+    drawn = np.stack(
         [draw_corr(run.rng(repeat, "phase 1", T, int(n)), task, int(n), p.draws) for n in samples]
     )  # (ratios, draws)
     law = theory.mean_corr(c, task.N, samples / T)
-    mean, error = found.mean(axis=1), found.std(axis=1, ddof=1) / math.sqrt(p.draws)
+    mean, error = drawn.mean(axis=1), drawn.std(axis=1, ddof=1) / math.sqrt(p.draws)
     common = {"T": T, "n": samples, "ratio": samples / T, "law": law}
     run.write(
         "phase1",

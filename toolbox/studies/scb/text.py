@@ -67,18 +67,18 @@ def class_map(classes: str, automatic: int, text: str) -> tuple[dict[str, int], 
     if classes == "automatic":
         return _automatic(automatic, text)
     groups = LINGUISTIC if classes == "linguistic" else tuple(classes.split())
-    found: dict[str, int] = {}
+    class_of: dict[str, int] = {}
     names: list[str] = []
     for group in groups:
         shown = group.replace("\\s", " ").replace("\\n", "\n")
         for character in shown.lower():
-            if character in found and found[character] != len(names):
+            if character in class_of and class_of[character] != len(names):
                 raise ParameterError(
                     "classes", classes, f"{character!r} is in two groups", "name it once"
                 )
-            found[character] = len(names)
+            class_of[character] = len(names)
         names.append(_name(shown.lower()))
-    return found, [*names, REST]
+    return class_of, [*names, REST]
 
 
 def encode(text: str, mapping: dict[str, int], N: int) -> Ints:
@@ -115,8 +115,8 @@ def _automatic(count: int, text: str) -> tuple[dict[str, int], list[str]]:
         joint[:, a] += joint[:, b]
         joint = np.delete(np.delete(joint, b, axis=0), b, axis=1)
         groups[a] += groups.pop(b)
-    found = {character: i for i, group in enumerate(groups) for character in group}
-    return found, [*(_name("".join(sorted(group))) for group in groups), REST]
+    class_of = {character: i for i, group in enumerate(groups) for character in group}
+    return class_of, [*(_name("".join(sorted(group))) for group in groups), REST]
 
 
 def _cheapest_merge(joint: Floats) -> tuple[int, int]:

@@ -61,7 +61,7 @@ def measures(task: Task, V: Floats, A: Attention) -> dict[str, Floats]:
         excess = excess_loss(task, V, A)
         corr_v = np.where(K_V > 1e-20, K_VP / np.sqrt(np.maximum(K_V, 1e-20) * task.K_P), 0.0)
         wrong = ((A >= ROUNDING / task.Q) != (q > 0)[:, None, :]).sum(axis=(0, 2))
-        found: dict[str, Floats] = {
+        measured: dict[str, Floats] = {
             "err_v": ((V - task.P) ** 2 @ mu).sum(axis=1),
             "err_a": np.maximum(squared - 2 * truth + size, 0.0),
             "corr_v": corr_v,
@@ -70,7 +70,7 @@ def measures(task: Task, V: Floats, A: Attention) -> dict[str, Floats]:
             "misplaced": wrong.astype(float),
         }
     dead = ~np.isfinite(excess)
-    return {name: np.where(dead, np.nan, value) for name, value in found.items()}
+    return {name: np.where(dead, np.nan, value) for name, value in measured.items()}
 
 
 def trivial_excess(task: Task) -> float:

@@ -133,12 +133,12 @@ def stage_one(rng: np.random.Generator, task: Task, n1: int) -> list[tuple[int, 
     """(n, V (1, N, N)) after growing, nested numbers n of samples under uniform attention."""
     totals = np.unique(np.geomspace(max(1, n1 // 256), n1, STAGE_ONE_POINTS).round().astype(int))
     outputs, pairs = np.zeros((1, task.N), np.int64), np.zeros((1, task.N, task.N), np.int64)
-    found, before = [], 0
+    values, before = [], 0
     for n in totals:
         more_outputs, more_pairs = data.stage_one_counts(rng, task, int(n) - before)
         outputs, pairs, before = outputs + more_outputs, pairs + more_pairs, int(n)
-        found.append((before, data.stage_one_value(task, before, outputs, pairs)))
-    return found
+        values.append((before, data.stage_one_value(task, before, outputs, pairs)))
+    return values
 
 
 @dataclass(frozen=True)
@@ -156,10 +156,12 @@ class Recorder:
 
         Errors: `Diverged` when the excess loss is not finite.
         """
-        found = {name: float(each[0]) for name, each in theory.measures(self.task, V, A).items()}
-        self.run.check_finite(found["excess"], f"the excess loss of stage {stage} at step {step}")
-        found["misplaced"] = int(found["misplaced"])
-        relative = found["excess"] / theory.trivial_excess(self.task)
+        measured = {name: float(each[0]) for name, each in theory.measures(self.task, V, A).items()}
+        self.run.check_finite(
+            measured["excess"], f"the excess loss of stage {stage} at step {step}"
+        )
+        measured["misplaced"] = int(measured["misplaced"])
+        relative = measured["excess"] / theory.trivial_excess(self.task)
         where = {"alg": self.alg, "stage": stage, "step": step, "samples": samples}
-        row = {**where, **asdict(self.tuning), **found, "relative_excess": relative}
+        row = {**where, **asdict(self.tuning), **measured, "relative_excess": relative}
         self.run.write("curve", row, self.repeat)

@@ -190,7 +190,7 @@ class Search:
         chosen = [self.starts[index] for index, _, _ in self.cells]
         reached = self.met >= 0
         stage_one = np.array([start.n1 for start in chosen])
-        found = correlations(self.task, np.stack([start.value for start in chosen]))
+        overlaps = correlations(self.task, np.stack([start.value for start in chosen]))
         return pd.DataFrame(
             {
                 "T": self.task.T,
@@ -201,7 +201,7 @@ class Search:
                 "batch": self.B,
                 "eta_a": self.sizes.eta_a,
                 "lam": self.sizes.lam,
-                "start_corr_v": found,
+                "start_corr_v": overlaps,
                 "samples": stage_one + np.where(reached, self.met, self.limits[self.group]),
                 "reached": reached,
                 "diverged": self.lost,

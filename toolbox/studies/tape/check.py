@@ -89,45 +89,47 @@ def _relative(a: Tensor, b: Tensor) -> float:
 def _start(made: Made, tokens: Tensor) -> list[tuple[str, int, float]]:
     """A TAPE model as it starts is the RoPE model with the same weights."""
     rope = made("rope")(tokens)
-    found = [("tape", 0, _relative(made(any_weights=False)(tokens), rope))]
+    differences = [("tape", 0, _relative(made(any_weights=False)(tokens), rope))]
     if made.dtype == "float32":
-        found.append(("moved", 0, _relative(made()(tokens), rope)))
-    return found
+        differences.append(("moved", 0, _relative(made()(tokens), rope)))
+    return differences
 
 
 def _shift(made: Made, tokens: Tensor) -> list[tuple[str, int, float]]:
     """A shift of all positions changes no layer's output, and turns the states."""
-    found = []
+    differences = []
     at = torch.arange(tokens.shape[1])
     for shift in made.p.shifts:
         model = made()
         before, after = trace(model, tokens, at), trace(model, tokens, at + shift)
         moved = max(_relative(b, a) for (a, _), (b, _) in zip(before, after, strict=True))
-        found.append(("tape", shift, moved))
+        differences.append(("tape", shift, moved))
         turn = en.rotation(torch.tensor([shift]), en.frequencies(model.shape.head))
         turn = turn.to(DTYPES[made.dtype])
         turned = [
             _relative(b, en.rotate(a, turn))
             for (_, a), (_, b) in zip(before[:-1], after[:-1], strict=True)
         ]
-        found.append(("states", shift, max(turned)))
+        differences.append(("states", shift, max(turned)))
         if made.dtype == "float32":
             for pe in (WITHOUT_EQUIVARIANCE, SPLIT):
                 model = made(pe)
-                found.append((pe, shift, _relative(model(tokens, at + shift), model(tokens, at))))
-    return found
+                differences.append(
+                    (pe, shift, _relative(model(tokens, at + shift), model(tokens, at)))
+                )
+    return differences
 
 
 def trace(model: Decoder, tokens: Tensor, positions: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Output and state behind every layer; the last layer leaves the state as it is."""
     x = model.embed(tokens)
     state, grown = model.encoding(positions, len(positions))
-    found = []
+    layers = []
     for index, layer in enumerate(model.stack):
         last = index + 1 == len(model.layers)
         x, state, _ = layer(x, state, grown, None, last, model.fast, 0)
-        found.append((x, state))
-    return found
+        layers.append((x, state))
+    return layers
 
 
 def _causality(made: Made, tokens: Tensor) -> list[tuple[str, int, float]]:
@@ -135,16 +137,16 @@ def _causality(made: Made, tokens: Tensor) -> list[tuple[str, int, float]]:
     half = tokens.shape[1] // 2
     other = tokens.clone()
     other[:, half:] = (other[:, half:] + 1) % made.p.vocab
-    found = []
+    differences = []
     for variant in ("tape", "transposed"):
         model = made()
         if variant == "transposed":
             for layer in model.stack:
                 layer.__class__ = TransposedLayer
-        found.append((variant, 0, _relative(model(other)[:, :half], model(tokens)[:, :half])))
+        differences.append((variant, 0, _relative(model(other)[:, :half], model(tokens)[:, :half])))
         if made.dtype != "float32":
             break
-    return found
+    return differences
 
 
 def _literal(made: Made, tokens: Tensor) -> list[tuple[str, int, float]]:
@@ -152,23 +154,23 @@ def _literal(made: Made, tokens: Tensor) -> list[tuple[str, int, float]]:
     fast = made()(tokens)
     model = made()
     model.fast = False
-    found = [("tape", 0, _relative(model(tokens), fast))]
+    differences = [("tape", 0, _relative(model(tokens), fast))]
     if made.dtype == "float32":
         for layer in model.stack:
             if layer.update is not None and layer.update.w_a is not None:
                 layer.update.w_a.copy_(layer.update.w_a.T.clone())
-        found.append(("transposed", 0, _relative(model(tokens), fast)))
-    return found
+        differences.append(("transposed", 0, _relative(model(tokens), fast)))
+    return differences
 
 
 def _cache(made: Made, tokens: Tensor) -> list[tuple[str, int, float]]:
     """Decoding token by token with cached keys, values and states is the full pass."""
     model = made()
     full = model(tokens)
-    found = [("tape", 0, _relative(decode(model, tokens), full))]
+    differences = [("tape", 0, _relative(decode(model, tokens), full))]
     if made.dtype == "float32":
-        found.append(("stale", 0, _relative(decode(model, tokens, stale=True), full)))
-    return found
+        differences.append(("stale", 0, _relative(decode(model, tokens, stale=True), full)))
+    return differences
 
 
 def decode(model: Decoder, tokens: Tensor, stale: bool = False) -> Tensor:

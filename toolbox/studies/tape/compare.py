@@ -85,9 +85,9 @@ def compare(run: Run, p: Scratch, vocab: int) -> Iterator[tuple[Job, dict[str, A
                 facts = {k: each[k] for k in ("val_loss", "val_accuracy", "params", "z_max")}
                 row = {"pe": job.pe, "lr": each["lr"], **facts, "chosen": index == best}
                 run.write("runs", row, job.repeat)
-            found = waiting[best]
+            chosen = waiting[best]
             waiting.clear()
-            yield job, found
+            yield job, chosen
 
 
 def base_of(pe: str) -> str:
@@ -238,16 +238,16 @@ def test(
 @torch.no_grad()
 def perplexity(model: Decoder, rows: np.ndarray, device: str) -> dict[str, float]:
     """Perplexity over all tokens of the windows, and over their last 32, the same at any length."""
-    found = []
+    losses = []
     for start in range(0, len(rows), 8):
         tokens = torch.from_numpy(rows[start : start + 8]).to(device)
         logits = model(tokens[:, :-1])
-        found.append(
+        losses.append(
             torch.nn.functional.cross_entropy(
                 logits.transpose(1, 2), tokens[:, 1:], reduction="none"
             ).double().cpu()
         )  # fmt: skip
-    loss = torch.cat(found)
+    loss = torch.cat(losses)
     return {"ppl": math.exp(loss.mean()), "ppl_last32": math.exp(loss[:, -32:].mean())}
 
 

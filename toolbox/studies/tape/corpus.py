@@ -74,8 +74,8 @@ def corpus(source: str, longest: int) -> Corpus:
             "text", source, f"its test part has {min(map(len, parts))} characters, fewer than two "
             f"windows of {longest}", "give a longer text or shorter windows",
         )  # fmt: skip
-    found, counts = np.unique(parts[0], return_counts=True)
-    kept = np.sort(found[np.argsort(-counts, kind="stable")[:MOST_CHARACTERS]])
+    characters, counts = np.unique(parts[0], return_counts=True)
+    kept = np.sort(characters[np.argsort(-counts, kind="stable")[:MOST_CHARACTERS]])
 
     def ids(part: np.ndarray) -> np.ndarray:
         at = np.searchsorted(kept, part).clip(max=kept.size - 1)

@@ -68,22 +68,22 @@ def exact(run: Run, p: Defects, repeat: int) -> list[tuple[str, str, float]]:
     draws = run.torch_generator(repeat, "tokens")
     tokens = torch.randint(tasks.ADD_VOCAB, (8, LENGTH), generator=draws)
     noise = torch.randn(1, p.heads, LENGTH, p.dim // p.heads, generator=draws)
-    found = []
+    measured = []
     for fault in FAULTS:
         model = with_fault(made(), fault)
-        found.append(("positions replaced by noise", fault, influence(model, tokens, noise)))
-        found.append(("later tokens changed", fault, leak(model, tokens, tasks.ADD_VOCAB)))
+        measured.append(("positions replaced by noise", fault, influence(model, tokens, noise)))
+        measured.append(("later tokens changed", fault, leak(model, tokens, tasks.ADD_VOCAB)))
         with torch.no_grad():
             a, b = model(tokens), made("nope")(tokens)
-        found.append(("difference from NoPE", fault, float((a - b).abs().max() / b.abs().max())))
+        measured.append(("difference from NoPE", fault, float((a - b).abs().max() / b.abs().max())))
     for code, method in (("correct", "tape"), ("released", "tape-frozen")):
-        found.append(("movement of W_a in adaptation", code, moved(run, p, repeat, method)))
+        measured.append(("movement of W_a in adaptation", code, moved(run, p, repeat, method)))
     rng = run.rng(repeat, "positions")
     for code, trained in (("correct", LENGTH), ("released", LENGTH / en.RANDPE_STRETCH)):
         drawn = en.random_positions(LENGTH, int(trained), rng)
         distance = (drawn - torch.arange(LENGTH)).abs().max()
-        found.append(("random positions less their index", code, float(distance)))
-    return found
+        measured.append(("random positions less their index", code, float(distance)))
+    return measured
 
 
 def moved(run: Run, p: Defects, repeat: int, method: str) -> float:

@@ -82,14 +82,14 @@ def influence(model: Decoder, tokens: Tensor, noise: Tensor) -> float:
     """
     x = model.embed(tokens)
     first, grown = model.encoding(torch.arange(tokens.shape[1]), tokens.shape[1])
-    found = []
+    logits = []
     for start in (first, noise.to(x.dtype)):
         y, state = x, start
         for index, layer in enumerate(model.stack):
             last = index + 1 == len(model.layers)
             y, state, _ = layer(y, state, grown, None, last, True, 0)
-        found.append(model.head(model.norm(y)))
-    return float((found[1] - found[0]).abs().max() / found[0].abs().max())
+        logits.append(model.head(model.norm(y)))
+    return float((logits[1] - logits[0]).abs().max() / logits[0].abs().max())
 
 
 @torch.no_grad()

@@ -76,11 +76,11 @@ def finetune(run: Run, p: Finetune) -> None:
     with run.crew(1 if few else None) as crew:
         jobs = [(repeat, p, vocab) for repeat in range(run.repeats)]
         bases_of = crew.map(pretrain, jobs, "base models", replicate=lambda job: job[0])
-        for (repeat, _, _), found in bases_of:
-            bases[repeat] = found["state"]
-            run.write("base", found["base"], repeat)
-            if found["curve"]["step"]:
-                run.write("training", found["curve"], repeat)
+        for (repeat, _, _), result in bases_of:
+            bases[repeat] = result["state"]
+            run.write("base", result["base"], repeat)
+            if result["curve"]["step"]:
+                run.write("training", result["curve"], repeat)
     adaptations = [
         Job(p, repeat, method, lr, vocab, state)
         for repeat, state in sorted(bases.items())
@@ -90,10 +90,10 @@ def finetune(run: Run, p: Finetune) -> None:
     waiting: list[Any] = run.kept([])
     with run.crew(1 if few else None) as crew:
         mapped = crew.map(adapt, adaptations, "adaptations", replicate=lambda job: job.repeat)
-        for job, found in mapped:
-            if found["curve"]["step"]:
-                run.write("training", found["curve"], job.repeat)
-            waiting.append(found)
+        for job, result in mapped:
+            if result["curve"]["step"]:
+                run.write("training", result["curve"], job.repeat)
+            waiting.append(result)
             if job.lr != rates_of(p, job.method)[-1]:
                 continue
             best = min(range(len(waiting)), key=lambda i: waiting[i]["run"]["val_loss"])
@@ -122,8 +122,8 @@ def sizes(p: Finetune) -> list[int]:
     """n of the adaptation batches, N to 2 N, so that inputs are multiples of 8."""
     behind = BEHIND[p.task] - 1
     inputs = np.arange(p.n + behind, 2 * p.n + behind + 1)
-    found = [int(size) - behind for size in inputs if size % DIVISOR == 0]
-    return [found[-1]] if p.task == "lm" else found[:: max(1, len(found) // 4)]
+    lengths = [int(size) - behind for size in inputs if size % DIVISOR == 0]
+    return [lengths[-1]] if p.task == "lm" else lengths[:: max(1, len(lengths) // 4)]
 
 
 def draw(p: Finetune, rng: np.random.Generator, texts: Any, size: int, n: int) -> Batch:
@@ -244,10 +244,12 @@ def test(
         hits.append(hit[wanted])
         kinds.append(batch.kinds[:, 1:][wanted])
     right = np.concatenate(hits)
-    found = {"length": n, **nothing, "accuracy": float(right.mean())}
+    measured = {"length": n, **nothing, "accuracy": float(right.mean())}
     if kinds:
         kind = np.concatenate(kinds)
         for name, which in (("acc_pointer", 0), ("acc_recall", 1)):
-            found[name] = float(right[kind == which].mean()) if (kind == which).any() else math.nan
+            measured[name] = (
+                float(right[kind == which].mean()) if (kind == which).any() else math.nan
+            )
     # Of the answers alone: comparable between methods, not with a language model's.
-    return {**found, "ppl": math.exp(float(np.mean(losses)))}
+    return {**measured, "ppl": math.exp(float(np.mean(losses)))}

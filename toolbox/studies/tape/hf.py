@@ -146,29 +146,29 @@ def facts(model: Any, tokens: Tensor) -> dict[str, float]:
     """Differences that must vanish for any weights."""
     full = model(tokens).logits
     at = torch.arange(tokens.shape[1])[None]
-    found = {"shift": _relative(model(tokens, position_ids=at + SHIFT).logits, full)}
+    differences = {"shift": _relative(model(tokens, position_ids=at + SHIFT).logits, full)}
     mask = torch.ones_like(tokens)
     mask[0, :PADDING] = 0
     places = (mask.cumsum(1) - 1).clamp(min=0)
     padded = model(tokens, attention_mask=mask, position_ids=places).logits
     alone = model(tokens[:1, PADDING:]).logits
-    found["padding"] = _relative(padded[:1, PADDING:], alone)
+    differences["padding"] = _relative(padded[:1, PADDING:], alone)
     cache, steps = None, []
     for n in range(tokens.shape[1]):
         out = model(tokens[:, n : n + 1], cache=cache, use_cache=True)
         cache = out.cache
         steps.append(out.logits)
-    found["cache"] = _relative(torch.cat(steps, dim=1), full)
+    differences["cache"] = _relative(torch.cat(steps, dim=1), full)
     prompt = {"input_ids": tokens[:, :8], "attention_mask": torch.ones_like(tokens[:, :8])}
     how = {"max_new_tokens": 8, "do_sample": False, "pad_token_id": 0}
     with_cache = model.generate(**prompt, **how, use_cache=True)
     without = model.generate(**prompt, **how, use_cache=False)
     same = with_cache.shape == without.shape and bool((with_cache == without).all())
-    found["generate"] = 0.0 if same else 1.0
+    differences["generate"] = 0.0 if same else 1.0
     with saved(model) as folder:
         again = type(model).from_pretrained(folder, local_files_only=True).eval()
-        found["reload"] = _relative(again(tokens).logits, full)
-    return found
+        differences["reload"] = _relative(again(tokens).logits, full)
+    return differences
 
 
 @contextlib.contextmanager

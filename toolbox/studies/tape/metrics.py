@@ -166,11 +166,11 @@ def _worse(rows: pd.DataFrame, metric: str, loser: str, winner: str, low: bool) 
     bad, good = (
         (both.max(axis=1), both.min(axis=1)) if low else (both.min(axis=1), both.max(axis=1))
     )
-    found = rows.set_index(keys)
-    value = found[metric].copy()
-    value = value.where(found.pe != loser, bad.reindex(found.index))
-    value = value.where(found.pe != winner, good.reindex(found.index))
-    return found.assign(**{metric: value}).reset_index()[list(rows.columns)]
+    keyed = rows.set_index(keys)
+    value = keyed[metric].copy()
+    value = value.where(keyed.pe != loser, bad.reindex(keyed.index))
+    value = value.where(keyed.pe != winner, good.reindex(keyed.index))
+    return keyed.assign(**{metric: value}).reset_index()[list(rows.columns)]
 
 
 def _control(

@@ -128,7 +128,7 @@ def timed(run: Run, shape: Shape, p: Overhead, fast: bool) -> dict[str, float]:
         optimiser.zero_grad()
         rows.append([half - began, back - half, now() - began])
     forward, backward, step = (1e3 * statistics.median(c) for c in zip(*rows[1:], strict=True))
-    found = {"ms_forward": forward, "ms_backward": backward, "ms_step": step}
+    measured = {"ms_forward": forward, "ms_backward": backward, "ms_step": step}
     if cuda:
-        found["peak_mb"] = torch.cuda.max_memory_allocated() / 1e6
-    return found
+        measured["peak_mb"] = torch.cuda.max_memory_allocated() / 1e6
+    return measured
