@@ -79,7 +79,7 @@ def test_folds_hold_whole_episodes_and_permuting_keeps_a_context():
     fold = crossval.folds_of(kept.episode, 5, rng)
     assert all(len(set(fold[kept.episode == e])) == 1 for e in range(60))
     assert np.array_equal(np.unique(fold), np.arange(5))
-    mixed = crossval.permuted(kept, rng)
+    mixed = data.permuted(data.Log(kept.context, kept.actions, kept.rewards), rng).rewards
     for x in (0, 1):
         rows = kept.context == x
         assert not np.array_equal(mixed[rows], kept.rewards[rows])

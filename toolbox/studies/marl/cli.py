@@ -11,7 +11,7 @@ from toolbox.core.run import Run
 
 app = study_app(__doc__)
 
-CRITIC_NAMES = ("behaviour", "VDN", "IR1", "IR2", "IR3", "joint", "true")
+CRITIC_NAMES = ("behaviour", "VDN", "IR1", "IR2", "IR3", "joint", "permuted", "true")
 
 Agents = Annotated[
     tuple[int, ...],
@@ -46,7 +46,8 @@ Critics = Annotated[
     tuple[str, ...],
     typer.Option(
         help="Critics to compare: behaviour (learns nothing), VDN (a sum over agents), IR1, IR2, "
-        "IR3 (interaction rank), joint (a table of all actions), true (the true rewards).",
+        "IR3 (interaction rank), joint (a table of all actions), permuted (IR2 fitted to rewards "
+        "that were permuted over the joint actions), true (the true rewards).",
         autocompletion=complete_critics,
     ),
 ]
@@ -78,7 +79,7 @@ class Data:
 class Learning(Data):
     """How the policies are learned."""
 
-    critics: Critics = ("behaviour", "VDN", "IR1", "IR2", "IR3", "joint", "true")
+    critics: Critics = CRITIC_NAMES
     iters: Annotated[
         int,
         typer.Option(help="Iterations T. The result is the uniform mixture of the T policies."),
@@ -91,6 +92,19 @@ class Learning(Data):
         Gt(0),
         Le(10_000),
     ] = 10.0
+    critic_kind: Annotated[
+        Literal["linear", "mlp"],
+        typer.Option(
+            help="linear: ridge regression on one-hot features. mlp: networks of the same "
+            "interaction ranks with shared weights, two hidden layers of 64 units."
+        ),
+    ] = "linear"
+    mlp_steps: Annotated[
+        int, typer.Option(help="Training steps of a network (Adam)."), Ge(1), Le(100_000)
+    ] = 300
+    mlp_rate: Annotated[
+        float, typer.Option(help="Learning rate of the networks."), Gt(0), Le(1)
+    ] = 0.01
 
 
 Lam = Annotated[
@@ -316,3 +330,55 @@ def logs(run: Run, p: Logs) -> None:
     from .logs import logs
 
     logs(run, p)
+
+
+@dataclass(frozen=True)
+class Markov:
+    """The flags of `marl markov`."""
+
+    agents: Agents = (3, 4, 5, 6)
+    critics: Critics = CRITIC_NAMES
+    states: Annotated[int, typer.Option(help="States of each agent."), Ge(1), Le(4)] = 2
+    actions: Annotated[int, typer.Option(help="Actions A of each agent."), Ge(2), Le(4)] = 2
+    horizon: Annotated[int, typer.Option(help="Steps H of an episode."), Ge(1), Le(20)] = 4
+    true_rank: TrueRank = 2
+    episodes: Annotated[
+        int, typer.Option(help="Logged episodes of a data set."), Ge(1), Le(100_000)
+    ] = 200
+    noise: Annotated[
+        float,
+        typer.Option(help="Standard deviation of the noise on logged rewards."),
+        Ge(0),
+        Le(10),
+    ] = 0.2
+    conc: Conc = 6.0
+    ridge: Annotated[
+        float,
+        typer.Option(help="Ridge penalty of the fits, around the mean reward."),
+        Ge(1e-6),
+        Le(1000),
+    ] = 0.01
+    iters: Annotated[
+        int,
+        typer.Option(help="Iterations T. The result is the uniform mixture of the T policies."),
+        Ge(1),
+        Le(2000),
+    ] = 40
+    eta: Annotated[
+        float,
+        typer.Option(help="Step size of the policy updates. Too small: all stay at the behaviour."),
+        Gt(0),
+        Le(10_000),
+    ] = 5.0
+    lam: Lam = 5e-4
+
+
+@command(app)
+def markov(run: Run, p: Markov) -> None:
+    """The decentralised actor-critic in Markov games whose agents move by themselves.
+
+    Example: toolbox marl markov --agents 3,5
+    """
+    from .markov import markov
+
+    markov(run, p)

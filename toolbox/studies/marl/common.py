@@ -10,7 +10,9 @@ from toolbox.core.errors import ParameterError
 from .cli import CRITIC_NAMES
 
 MOST_CELLS = 2_000_000
-MOST_WEIGHTS = 60_000
+MOST_WEIGHTS = 4000
+FITTED = ("IR1", "IR2", "IR3", "joint", "permuted")
+"""Critics that are fits of some interaction rank to the log."""
 
 
 def check_concs(conc: float, actions: int, field: str = "conc") -> None:
@@ -39,11 +41,12 @@ def check_rank(
             "lower it, or the number of actions, agents or contexts",
         )
     terms = comb(agents - 1, rank - 1)
-    if rank < agents and terms * actions**rank > MOST_WEIGHTS:
+    unknowns = terms * actions ** (rank - 1)
+    if rank < agents and unknowns > MOST_WEIGHTS:
         raise ParameterError(
             field,
             rank,
-            f"has {terms * actions**rank} cells for an agent and context with {agents} agents, "
+            f"solves a system of {unknowns} unknowns for each own action with {agents} agents, "
             f"more than {MOST_WEIGHTS}",
             "lower it",
         )
@@ -63,6 +66,16 @@ def check_critics(names: tuple[str, ...]) -> None:
 def fit_rank(name: str, agents: int, field: str = "critics") -> int:
     """Interaction rank of a critic or of a word of --ranks; a rank above M is M, the joint one."""
     ranks = {"IR1": 1, "1": 1, "IR2": 2, "2": 2, "IR3": 3, "3": 3, "joint": agents, "full": agents}
+    ranks["permuted"] = 2
     if name not in ranks:
         raise ParameterError(field, name, "is no rank", "choose from 1, 2, 3, full")
     return min(ranks[name], agents)
+
+
+def check_networks(name: str, agents: int, actions: int, contexts: int) -> None:
+    """The quadratic forms of a network's training that memory allows."""
+    rank = fit_rank(name, agents)
+    if rank < agents:
+        cells = comb(agents - 1, rank - 1) * actions ** (rank - 1)
+        size = 4.0 * 3 * agents * contexts * actions * cells**2
+        memory.need(size, "the counts for the networks of " + name, "agents", agents)

@@ -26,16 +26,6 @@ def folds_of(episode: Ints, folds: int, rng: np.random.Generator) -> Ints:
     return fold[episode]
 
 
-def permuted(log: Recorded, rng: np.random.Generator) -> Floats:
-    """The rewards, exchanged between the joint actions of a context: they then say nothing about
-    actions. (N, M)"""
-    rewards = log.rewards.copy()
-    for x in np.unique(log.context):
-        rows = np.flatnonzero(log.context == x)
-        rewards[rows] = log.rewards[rng.permutation(rows)]
-    return rewards
-
-
 def behaviour_mean(context: Ints, target: Floats, asked: Ints) -> Floats:
     """Mean target of each asked context; of all rows where the context is new.
 

@@ -158,3 +158,13 @@ def log(
     plays = draw(rng, policy, context)
     rewards = truth.values(replicate, context, plays)
     return Log(context, plays, rewards + noise * rng.standard_normal(rewards.shape))
+
+
+def permuted(log: Log, rng: np.random.Generator) -> Log:
+    """The rewards exchanged between the joint actions of a context: they then say nothing about
+    actions."""
+    rewards = log.rewards.copy()
+    for x in np.unique(log.context):
+        rows = np.flatnonzero(log.context == x)
+        rewards[rows] = log.rewards[rng.permutation(rows)]
+    return Log(log.context, log.actions, rewards)

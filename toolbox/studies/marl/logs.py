@@ -10,7 +10,7 @@ from toolbox.core import memory
 from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
 
-from . import crossval, recorded
+from . import crossval, data, recorded
 from .cli import Logs
 from .data import Floats
 
@@ -37,7 +37,8 @@ def logs(run: Run, p: Logs) -> None:
         for kind in run.cells(REWARDS, "rewards"):
             rewards = log.rewards
             if kind == "permuted":
-                rewards = crossval.permuted(log, run.rng(repeat, "permuted"))
+                plain = data.Log(log.context, log.actions, log.rewards)
+                rewards = data.permuted(plain, run.rng(repeat, "permuted")).rewards
             # In units of each agent's deviation, so that no agent counts more than another.
             standard = rewards / np.where(vary, scale, 1)
             errors = np.zeros((len(names), *log.rewards.shape))

@@ -7,6 +7,16 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from .log_metrics import (  # noqa: F401
+    has_pairs_and_joint,
+    has_pairs_and_triples,
+    has_single_and_pairs,
+    pairs_alone,
+    pairs_over_single,
+    permuted_alone,
+    triples_over_pairs,
+)
+
 Tables = Mapping[str, pd.DataFrame]
 
 CLEAR = 0.002
@@ -290,55 +300,73 @@ def competitive_against_ir1(tables: Tables) -> float:
     return _difference(_payoff(tables, "competitive"), "IR2", "IR1")
 
 
-# marl logs
+# Rewards permuted over the joint actions
 
 
-def _limit(tables: Tables, model: str, against: str, rewards: str = "logged") -> float:
-    """Upper 95 % limit, over episodes, of the error of `model` less that of `against`."""
-    rows = tables["differences"]
-    rows = rows[(rows["rewards"] == rewards) & (rows["model"] == model)]
-    return float(rows.loc[rows["against"] == against, "high"].iloc[0])
+def half_of_permuted(tables: Tables) -> float:
+    """Gap of IR2 less half of that of the same fit to permuted rewards, most agents."""
+    return _difference(_largest(tables), "IR2", "permuted", 0.5)
 
 
-def _pairs(tables: Tables) -> str:
-    """The fit of rank 2; with two agents it is the joint table."""
-    return "IR2" if "IR2" in set(tables["differences"]["model"]) else "joint"
+def permuted_from_1000(tables: Tables) -> float:
+    """The same, mean over the sizes from 1000."""
+    rows = tables["gaps"]
+    return _difference(rows[rows["samples"] >= 1000], "IR2", "permuted", 0.5)
 
 
-def pairs_over_single(tables: Tables) -> float:
-    """Rank 2 against rank 1."""
-    return _limit(tables, _pairs(tables), "IR1")
+def triples_against_permuted(tables: Tables) -> float:
+    """True rank 3: gap of IR3 less half of that of a fit to permuted rewards."""
+    return _difference(_at_rank(tables, 3), "IR3", "permuted", 0.5)
 
 
-def triples_over_pairs(tables: Tables) -> float:
-    """Rank 3 against rank 2."""
-    return _limit(tables, "IR3", "IR2")
+def welfare_over_permuted(tables: Tables) -> float:
+    """Welfare of IR2 less that of the same fit to permuted rewards."""
+    return _welfare(tables, "permuted")
 
 
-def pairs_alone(tables: Tables) -> float:
-    """Rank 2 against the joint table and against the behaviour mean, the larger limit."""
-    return max(_limit(tables, "IR2", other) for other in ("joint", "behaviour"))
+def has_permuted(tables: Tables) -> str:
+    """The fit to permuted rewards, and the others."""
+    there = "permuted" in set(tables["gaps"]["critic"])
+    return has_critics(tables) or ("" if there else "needs the critic permuted")
 
 
-def permuted_alone(tables: Tables) -> float:
-    """The smallest limit of a rank against the behaviour mean, rewards permuted."""
-    models = set(tables["differences"]["model"]) - {"behaviour"}
-    return min(_limit(tables, model, "behaviour", "permuted") for model in models)
+def has_permuted_and_many(tables: Tables) -> str:
+    """The same, and seven agents or more."""
+    return has_permuted(tables) or has_many_agents(tables)
 
 
-def has_single_and_pairs(tables: Tables) -> str:
-    """The fits of ranks 1 and 2."""
-    fits = set(tables["differences"]["model"])
-    return "" if "IR1" in fits and fits & {"IR2", "joint"} else "needs the ranks 1 and 2"
+def has_permuted_and_sizes(tables: Tables) -> str:
+    """The same, and data sets of very different sizes."""
+    return has_permuted(tables) or has_sizes(tables)
 
 
-def has_pairs_and_triples(tables: Tables) -> str:
-    """The fits of ranks 2 and 3, which need four agents: with three, rank 3 is the joint table."""
-    fits = set(tables["differences"]["model"])
-    return "" if {"IR2", "IR3"} <= fits else "needs the ranks 2 and 3 and four agents or more"
+def has_permuted_and_ranks(tables: Tables) -> str:
+    """The same, and the true ranks."""
+    return has_permuted(tables) or has_true_ranks(tables)
 
 
-def has_pairs_and_joint(tables: Tables) -> str:
-    """Rank 2 and the joint table, which need three agents."""
-    fits = set(tables["differences"]["model"])
-    return "" if {"IR2", "joint"} <= fits else "needs rank 2, joint and three agents or more"
+# marl markov
+
+
+def has_many_movers(tables: Tables) -> str:
+    """The critics that the claims of `markov` compare, and five agents or more."""
+    rows = tables["gaps"]
+    missing = {"behaviour", "IR1", "IR2", "joint", "permuted", "true"} - set(rows["critic"])
+    if missing:
+        return f"needs the critics {', '.join(sorted(missing))}"
+    return "" if rows["agents"].max() >= 5 else "needs a game of 5 agents or more"
+
+
+def pairs_against_joint(tables: Tables) -> float:
+    """Gap of IR2 less that of the joint critic, most agents."""
+    return _difference(_largest(tables), "IR2", "joint")
+
+
+def pairs_against_single(tables: Tables) -> float:
+    """Gap of IR2 less that of IR1, most agents."""
+    return _difference(_largest(tables), "IR2", "IR1")
+
+
+def half_of_behaviour(tables: Tables) -> float:
+    """Gap of IR2 less half of that of the behaviour, most agents."""
+    return _difference(_largest(tables), "IR2", "behaviour", 0.5)

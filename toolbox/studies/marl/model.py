@@ -31,36 +31,44 @@ def one_hot(cell: Ints, width: int) -> sparse.csr_matrix:
 
 def ridge_fit(features: sparse.csr_matrix, targets: Floats, ridge: float) -> Floats:
     """argmin |features w - targets|^2 + ridge |w|^2.  targets : (n, m)  ->  (width, m)"""
-    gram = (features.T @ features).toarray()
+    rows, width = features.shape
+    if rows < width:  # the smaller system: w = F' (F F' + ridge)^-1 y
+        gram = (features @ features.T).toarray()
+    else:
+        gram = (features.T @ features).toarray()
+        targets = features.T @ targets
     gram[np.diag_indices_from(gram)] += ridge
-    factor = linalg.cho_factor(gram, overwrite_a=True)
-    return np.asarray(linalg.cho_solve(factor, features.T @ targets))
+    solved = linalg.cho_solve(linalg.cho_factor(gram, overwrite_a=True), targets)
+    return np.asarray(features.T @ solved if rows < width else solved)
 
 
 def fit(log: Log, rank: int, contexts: int, count: int, ridge: float) -> Floats:
     """The critic of interaction rank K of every agent, around its mean reward.
 
-    One regression for an agent and context, as the features contain the context. With one block
-    (the joint table, and rank 1) the solution is the shrunken mean of each cell.
+    All terms of an agent contain the context and its own action, so the regression falls into one
+    for each of them. With one block (the joint table, and rank 1) the solution is the shrunken mean
+    of each cell.
     ->  (M, P, X, A, ..., A)
     """
     agents = log.actions.shape[1]
-    others, width = subsets(agents, rank), count**rank
+    others, width = subsets(agents, rank), count ** (rank - 1)
     terms = others.shape[1]
     mean = log.rewards.mean(axis=0)
-    out = np.zeros((agents, terms, contexts, width))
+    out = np.zeros((agents, terms, contexts, count, width))
     for i in range(agents):
-        cell = cells(log.actions, i, others[i], count)
-        for x in range(contexts):
-            in_context = log.context == x
-            target = log.rewards[in_context, i] - mean[i]
-            if terms == 1:
-                flat = cell[in_context, 0]
-                hits = np.bincount(flat, minlength=width)
-                out[i, 0, x] = np.bincount(flat, target, width) / (hits + ridge)
-            else:
-                solved = ridge_fit(one_hot(cell[in_context], width), target[:, None], ridge)
-                out[i, :, x] = solved.reshape(terms, width)
+        target = log.rewards[:, i] - mean[i]
+        group = log.context * count + log.actions[:, i]
+        cell = cells(log.actions, i, others[i], count) % width
+        if terms == 1:
+            flat, size = group * width + cell[:, 0], contexts * count * width
+            hits = np.bincount(flat, minlength=size)
+            means = np.bincount(flat, target, size) / (hits + ridge)
+            out[i, 0] = means.reshape(contexts, count, width)
+        else:
+            for each in np.unique(group):
+                ours = group == each
+                solved = ridge_fit(one_hot(cell[ours], width), target[ours, None], ridge)
+                out[i, :, each // count, each % count] = solved.reshape(terms, width)
         out[i] += mean[i] / terms
     return out.reshape(agents, terms, contexts, *[count] * rank)
 

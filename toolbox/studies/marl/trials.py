@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from toolbox.core.compute import one_thread
 from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
 
@@ -87,12 +88,14 @@ def learned(
         sizes = trial.agents, p.actions, p.contexts, run.repeats
         common.check_rank(trial.true_rank, *sizes, rank_field)
         for name in p.critics:
-            if name in ("IR1", "IR2", "IR3", "joint"):
+            if name in common.FITTED:
                 common.check_rank(common.fit_rank(name, trial.agents), *sizes, "agents")
+                if p.critic_kind == "mlp":
+                    common.check_networks(name, trial.agents, p.actions, p.contexts)
     for trial in run.cells(trials, "trials"):
         truth, nu, logs = setting(run, p, trial)
         for name in run.cells(p.critics, "critics"):
-            critic = critic_of(name, p, truth, logs)
+            critic = critic_of(run, p, name, truth, logs)
             policies = np.zeros((p.iters, *nu.shape))
             policies[0] = nu
             true_q = np.zeros_like(policies)
@@ -134,20 +137,48 @@ def setting(
 
 
 def critic_of(
-    name: str, p: Learning, truth: data.Rewards, logs: Sequence[data.Log]
+    run: Run, p: Learning, name: str, truth: data.Rewards, logs: Sequence[data.Log]
 ) -> data.Rewards:
-    """The critic of every replicate. A constant one keeps the behaviour."""
+    """The critic of every replicate: tables, or networks where `--critic-kind` asks for them."""
+    mixed = [run.rng(r, "permuted", truth.tables.shape[1]) for r in range(run.repeats)]
+    if p.critic_kind == "linear" or name in ("behaviour", "true"):
+        return fitted(name, truth, logs, p.contexts, p.actions, p.ridge, mixed)
+    from . import networks
+
+    if name == "permuted":
+        logs = [data.permuted(log, rng) for log, rng in zip(logs, mixed, strict=True)]
+    with one_thread():
+        return networks.critic(
+            run, name, list(logs), p.contexts, p.actions, p.mlp_steps, p.mlp_rate
+        )
+
+
+def fitted(
+    name: str,
+    truth: data.Rewards,
+    logs: Sequence[data.Log],
+    contexts: int,
+    actions: int,
+    ridge: float,
+    mixed: Sequence[np.random.Generator],
+) -> data.Rewards:
+    """The critic of every replicate. A constant one keeps the behaviour.
+
+    mixed : for the critic `permuted`, which is fitted to rewards permuted over the joint actions
+    """
     agents = truth.tables.shape[1]
     if name == "true":
         return truth
     if name == "behaviour":
-        shape = (len(logs), agents, 1, p.contexts, p.actions)
+        shape = (len(logs), agents, 1, contexts, actions)
         return data.Rewards(np.full(shape, data.CENTRE / data.SPREAD), data.subsets(agents, 1))
     if name == "VDN":
-        fits = [model.fit_vdn(log, p.contexts, p.actions, p.ridge) for log in logs]
+        fits = [model.fit_vdn(log, contexts, actions, ridge) for log in logs]
         return data.Rewards(np.array(fits), data.subsets(agents, 2))
+    if name == "permuted":
+        logs = [data.permuted(log, rng) for log, rng in zip(logs, mixed, strict=True)]
     k = common.fit_rank(name, agents)
-    fits = [model.fit(log, k, p.contexts, p.actions, p.ridge) for log in logs]
+    fits = [model.fit(log, k, contexts, actions, ridge) for log in logs]
     return data.Rewards(np.array(fits), data.subsets(agents, k))
 
 
