@@ -68,7 +68,8 @@ def test_eigenvalues_are_those_of_a_dense_solve():
 def test_more_eigenvalues_than_can_be_tracked_are_an_error():
     times = lambda v: 3 * v  # noqa: E731
     start = torch.randn(30, 1, dtype=torch.float64, generator=generator())
-    draw = lambda m: torch.randn(30, m, dtype=torch.float64, generator=generator(1))  # noqa: E731
+    g = generator(1)
+    draw = lambda m: torch.randn(30, m, dtype=torch.float64, generator=g)  # noqa: E731
     with pytest.raises(eigen.NotConverged, match="more than 4"):
         eigen.above(times, start, 2.0, 1e-4, draw, 4)
 
@@ -167,7 +168,7 @@ def test_the_covariance_of_scalar_rmsprop_is_the_closed_form():
     above = e * float(-g @ turn) / S - c / 2 * (float(g @ g) / nu - 1)
     below = e / 2 * float(turn @ turn) / S + c / 2 * S**2 / nu
     flow = Central(loss, rule, w, average, Setting(), generator())
-    pairs = eigen.Pairs(torch.tensor([2.0], dtype=torch.float64), u, u * 2)
+    pairs = eigen.Pairs(torch.tensor([2.0], dtype=torch.float64), u, u * 2, u[:, :0])
     found, _, _ = flow._rates(point, rule.P(average), pairs, dt=1.0)
     sigma = max(0.0, above / below)
     assert sigma > 0, "the example does not oscillate"

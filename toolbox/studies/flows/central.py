@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import complementarity, eigen
+from . import complementarity, eigen, landscape
 from .landscape import Objective, Point
 from .rule import LOWEST_NU, Rule
 
@@ -47,14 +47,18 @@ class Setting:
 
 
 class Tracker:
-    """The eigenpairs of P^-1 H along a path, each point warm-started by the one before.
+    """The eigenpairs of P^-1 H along a path, each point warm-started by the two before.
 
-    state : the vectors of the point before, (n, b), in the coordinates P^(1/2) w
+    On a smooth path the vectors of two points predict those of the next; on one that oscillates the
+    last but one is nearer than the last.
+
+    vectors : where the next search starts, (n, b), in the coordinates P^(1/2) w
     """
 
     def __init__(self, n: int, setting: Setting, generator: torch.Generator, like: Tensor) -> None:
         self.setting, self.generator, self._like = setting, generator, like
         self.vectors = self._draw(n, 1)
+        self._before = self.vectors[:, :0]
 
     def _draw(self, n: int, m: int) -> Tensor:
         drawn = torch.randn(n, m, dtype=torch.float64, generator=self.generator)
@@ -71,16 +75,17 @@ class Tracker:
             scaled(point, P), self.vectors, threshold, self.setting.tolerance,
             lambda m: self._draw(n, m), min(MOST_DIRECTIONS, n),
         )  # fmt: skip
-        self.vectors = found.vectors
+        self.vectors = torch.cat([found.vectors, found.spare, self._before], 1)
+        self._before = found.vectors
         return found
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return {"vectors": self.vectors}
+        return {"vectors": self.vectors, "before": self._before}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what `state_dict` gave."""
-        self.vectors = state["vectors"]
+        self.vectors, self._before = state["vectors"], state["before"]
 
 
 def scaled(point: Point, P: Tensor) -> Any:
@@ -252,8 +257,7 @@ class Stable:
         gradient = point.gradient
         for turn in range(count):
             if turn:
-                w = self.w.detach().requires_grad_()
-                (gradient,) = torch.autograd.grad(self.objective(w), w)
+                gradient = landscape.gradient(self.objective, self.w)
             P = self.rule.P(self.nu)
             if len(self.nu):
                 rate = self.rule.speed * (self.rule.squared(gradient) - self.nu)

@@ -14,6 +14,9 @@ from torch import Tensor
 
 LARGEST_BASIS = 48
 ROUNDS = 60
+SPARE = 2
+"""Vectors beyond those wanted that are handed on: a search that starts with them too converges
+faster, as what is wanted then stands apart from the rest of the spectrum."""
 
 
 class NotConverged(Exception):
@@ -22,11 +25,15 @@ class NotConverged(Exception):
 
 @dataclass(frozen=True)
 class Pairs:
-    """values : (m,), falling;  vectors : (n, m), orthonormal columns;  products : A V, (n, m)."""
+    """values : (m,), falling;  vectors : (n, m), orthonormal columns;  products : A V, (n, m).
+
+    spare : (n, s), approximate eigenvectors that follow
+    """
 
     values: Tensor
     vectors: Tensor
     products: Tensor
+    spare: Tensor
 
 
 def ritz(vectors: Tensor, products: Tensor) -> Pairs:
@@ -34,10 +41,9 @@ def ritz(vectors: Tensor, products: Tensor) -> Pairs:
 
     vectors : V, (n, b), orthonormal columns;  products : A V, (n, b)
     """
-    projected = vectors.T @ products
-    values, rotation = torch.linalg.eigh((projected + projected.T) / 2)
+    values, rotation = torch.linalg.eigh(vectors.T @ products)
     rotation = rotation.flip(1)
-    return Pairs(values.flip(0), vectors @ rotation, products @ rotation)
+    return Pairs(values.flip(0), vectors @ rotation, products @ rotation, vectors[:, :0])
 
 
 def largest(
@@ -52,28 +58,7 @@ def largest(
 
     Errors: `NotConverged` after so many rounds that there must be a reason.
     """
-    basis = torch.linalg.qr(start)[0]
-    products = times(basis)
-    for _ in range(ROUNDS):
-        pairs = ritz(basis, products)
-        values, vectors = pairs.values[:count], pairs.vectors[:, :count]
-        residuals = pairs.products[:, :count] - vectors * values
-        size = residuals.norm(dim=0) / values.abs().max().clamp_min(1e-300)
-        if bool((size <= tolerance).all()) or basis.shape[1] == len(basis):
-            return Pairs(values, vectors, pairs.products[:, :count])
-        if basis.shape[1] > LARGEST_BASIS:
-            kept = 2 * count + 2
-            basis, products = pairs.vectors[:, :kept], pairs.products[:, :kept]
-        new = residuals[:, size > tolerance]
-        new = new / new.norm(dim=0)
-        for _ in range(2):  # twice is enough
-            new = new - basis @ (basis.T @ new)
-        q, r = torch.linalg.qr(new)
-        q = q[:, r.diagonal().abs() > 1e-8][:, : len(basis) - basis.shape[1]]
-        if q.shape[1] == 0:  # what is left is rounding
-            return Pairs(values, vectors, pairs.products[:, :count])
-        basis, products = torch.cat([basis, q], 1), torch.cat([products, times(q)], 1)
-    raise NotConverged(f"residual {float(size.max()):.1e}, wanted {tolerance:.1e}")
+    return _pairs(times, start, lambda values: count, tolerance, None)
 
 
 def above(
@@ -86,19 +71,61 @@ def above(
 ) -> Pairs:
     """All eigenpairs above a threshold and the first one below, so that none is overlooked.
 
-    start : (n, b) vectors of an earlier point, b >= 1
+    start : (n, b) vectors of earlier points, b >= 1
     draw : m -> (n, m) random columns, which keep the method from overlooking a direction
     most : the largest number of pairs; more are an error
 
     Errors: `NotConverged` when more than `most` are above.
     """
-    count = start.shape[1]
-    while True:
-        pairs = largest(times, torch.cat([start, draw(1)], 1), count, tolerance)
-        if float(pairs.values[-1]) <= threshold or count == len(start):
-            found = int((pairs.values > threshold).sum())
-            keep = min(found + 1, count)
-            return Pairs(pairs.values[:keep], pairs.vectors[:, :keep], pairs.products[:, :keep])
-        if count >= most:
+
+    def wanted(values: list[float]) -> int:
+        found = sum(value > threshold for value in values)
+        if found > most:
             raise NotConverged(f"more than {most} effective eigenvalues are above {threshold}")
-        start, count = torch.cat([pairs.vectors, draw(1)], 1), count + 1
+        return found + 1
+
+    return _pairs(times, torch.cat([start, draw(1)], 1), wanted, tolerance, draw)
+
+
+def _pairs(
+    times: Callable[[Tensor], Tensor], start: Tensor, wanted: Callable[[list[float]], int],
+    tolerance: float, draw: Callable[[int], Tensor] | None,
+) -> Pairs:  # fmt: skip
+    """As `largest`.
+
+    wanted : falling eigenvalues of the projected matrix -> how many to find
+    draw : random columns where the basis is smaller than that
+    """
+    n = len(start)
+    basis = torch.linalg.qr(start[:, :n])[0].T  # vectors are rows here
+    products = times(basis.T).T
+    for _ in range(ROUNDS):
+        rising, rotation = torch.linalg.eigh(basis @ products.T)
+        known = rising.tolist()[::-1]
+        want = wanted(known)
+        count = min(want, len(known))
+        turn = rotation.T.flip(0)
+        vectors, images = turn[: count + SPARE] @ basis, turn[: count + SPARE] @ products
+        values = rising.flip(0)[:count]
+        found = Pairs(values, vectors[:count].T, images[:count].T, vectors[count:].T)
+        residuals = images[:count] - values[:, None] * vectors[:count]
+        scale = max(map(abs, known[:count])) or 1.0
+        sizes = [size / scale for size in residuals.norm(dim=1).tolist()]
+        missing = [i for i, size in enumerate(sizes) if size > tolerance]
+        if len(basis) == n or (not missing and want == count):
+            return found
+        if len(basis) > LARGEST_BASIS:
+            turn = turn[: 2 * count + 2]
+            basis, products = turn @ basis, turn @ products
+        new = residuals[missing]
+        if want > count and draw is not None:
+            new = torch.cat([new, draw(1).T])
+        new = new / new.norm(dim=1, keepdim=True)
+        for _ in range(2):  # twice is enough
+            new = new - (new @ basis.T) @ basis
+        q, r = torch.linalg.qr(new.T)
+        q = q[:, r.diagonal().abs() > 1e-8][:, : n - len(basis)]
+        if q.shape[1] == 0 and want == count:  # what is left is rounding
+            return found
+        basis, products = torch.cat([basis, q.T]), torch.cat([products, times(q).T])
+    raise NotConverged(f"residual {max(sizes):.1e}, wanted {tolerance:.1e}")
