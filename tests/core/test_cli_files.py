@@ -32,6 +32,30 @@ def test_the_content_of_a_file_names_the_run(tmp_path):
     assert core_cli.contents_of({"file": str(tmp_path)}) == {}
 
 
+def test_a_folder_counts_by_the_files_in_it_that_are_read(tmp_path):
+    within = ("a", "inner/a", "b")
+    for folder in ("one/inner", "two", "three"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "one/inner/a").write_text("x")
+    (tmp_path / "two/a").write_text("x")
+    (tmp_path / "two/notes").write_text("these are not read")
+    (tmp_path / "three/a").write_text("y")
+    one, two, three = (
+        core_cli.contents_of({"data": str(tmp_path / name)}, within)
+        for name in ("one", "two", "three")
+    )
+    assert set(one) == {"data_sha256"}
+    assert one == two
+    assert one != three
+    (tmp_path / "two/b").write_text("z")
+    assert core_cli.contents_of({"data": str(tmp_path / "two")}, within) != two
+    assert core_cli.contents_of({"data": str(tmp_path)}, within) == {}
+    assert core_cli.contents_of({"data": ""}, within) == {}
+    # A file itself is its content, as without folders.
+    path = str(tmp_path / "two/a")
+    assert core_cli.contents_of({"data": path}, within) == core_cli.contents_of({"data": path})
+
+
 def test_a_pipe_is_read_twice(tmp_path):
     reading, writing = os.pipe()
     os.write(writing, b"one")

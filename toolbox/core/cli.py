@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import hashlib
 import re
 import shutil
 import tempfile
@@ -39,15 +40,16 @@ def command(
     after: Callable[..., None] | None = None,
     display: tuple[str, ...] = (),
     files: tuple[str, ...] = (),
+    within: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register `def name(run: Run, p: Parameters)` as a command with the shared options.
 
-    The fields of the frozen dataclass `Parameters` are its flags. `after`, `display` and `files`
-    are those of `toolbox.core.command.Command`.
+    The fields of the frozen dataclass `Parameters` are its flags. `after`, `display`, `files`
+    and `within` are those of `toolbox.core.command.Command`.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        defined = command_of(function, after, display, files)
+        defined = command_of(function, after, display, files, within)
         study, name, params = defined.study, defined.name, defined.params
 
         def invoke(**values: Any) -> None:
@@ -89,7 +91,7 @@ def requested(defined: Command, values: dict[str, Any]) -> Request:
     values.pop("force")  # refused when it is given
     control = {key: values.pop(key) for key in CONTROLS}
     values |= {key: readable_twice(values[key]) for key in defined.files}
-    contents = contents_of({key: values[key] for key in defined.files})
+    contents = contents_of({key: values[key] for key in defined.files}, defined.within)
     return Request(
         study=defined.study,
         command=defined.name,
@@ -145,17 +147,31 @@ def readable_twice(text: str) -> str:
     return str(copy)
 
 
-def contents_of(files: Mapping[str, str]) -> dict[str, str]:
-    """`<name>_sha256` of each of these that is a readable file; the experiment refuses others."""
-    from toolbox.core.table import sha256
+def contents_of(files: Mapping[str, str], within: Sequence[str] = ()) -> dict[str, str]:
+    """`<name>_sha256` of each of these that is a readable file; the experiment refuses others.
 
+    within : what counts in a folder, as paths in it; a folder without any of these is left out
+    """
     contents = {}
     for name, text in files.items():
         try:
-            contents[f"{name}_sha256"] = sha256(Path(text))
+            found = _sha256(Path(text), within) if text else ""
         except OSError:
             continue
+        if found:
+            contents[f"{name}_sha256"] = found
     return contents
+
+
+def _sha256(path: Path, within: Sequence[str]) -> str:
+    """Of a file, or of the names and contents of those files of a folder that are there."""
+    from toolbox.core.table import sha256
+
+    if not (within and path.is_dir()):
+        return sha256(path)
+    parts = [path / part for part in within if (path / part).is_file()]
+    lines = "".join(f"{part.name} {sha256(part)}\n" for part in parts)
+    return hashlib.sha256(lines.encode()).hexdigest() if lines else ""
 
 
 def checked_device(name: str) -> str:

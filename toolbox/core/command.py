@@ -28,6 +28,8 @@ class Command:
     """Parameters for `after` alone; they change no number and are not part of the run's id."""
     files: tuple[str, ...] = ()
     """Parameters that name files to read; a file's SHA-256 joins the run's parameters."""
+    within: tuple[str, ...] = ()
+    """Files that are read where such a parameter names a folder, as paths in it."""
 
     @cached_property
     def params(self) -> dict[str, Param]:
@@ -73,6 +75,7 @@ def command_of(
     after: Callable[..., None] | None = None,
     display: tuple[str, ...] = (),
     files: tuple[str, ...] = (),
+    within: tuple[str, ...] = (),
 ) -> Command:
     """The command that a function of a `cli.py` defines.
 
@@ -87,4 +90,4 @@ def command_of(
             f"{function.__module__}.{function.__name__}: write def {function.__name__}(run: Run, "
             "p: Parameters) with a frozen dataclass of its flags"
         )
-    return Command(study, name, function, hints[-1], after, display, files)
+    return Command(study, name, function, hints[-1], after, display, files, within)

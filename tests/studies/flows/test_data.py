@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from toolbox.core.cli import request_of
 from toolbox.core.errors import ParameterError
+from toolbox.core.params import run_id
 from toolbox.studies.flows import cifar, data
 
 DATA = Path(__file__).resolve().parents[3] / "data"
@@ -238,3 +240,20 @@ def test_folders_and_archives_without_cifar_are_refused(tmp_path):
     (tmp_path / "cut.npz").write_bytes(b"PK not a zip")
     with pytest.raises(ParameterError, match="cannot be read"):
         load("cifar10", data_dir=tmp_path / "cut.npz")
+
+
+def test_a_run_is_named_by_the_images_and_not_by_where_they_lie(folders, tmp_path):
+    python, _ = folders
+
+    def named(place):
+        words = ["--dataset", "cifar10", "--data-dir", str(place)]
+        return run_id("flows", "gd", request_of("flows", "gd", words).params)
+
+    assert named(python) == named(python.parent)
+    images, labels = batch(1)
+    for name in ("a", "b"):
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=labels)
+    np.savez(tmp_path / "c.npz", images=images, labels=labels[::-1])
+    first, copy, other = (named(tmp_path / f"{name}.npz") for name in "abc")
+    assert first == copy
+    assert len({first, other, named(python)}) == 3

@@ -82,7 +82,7 @@ class _Reader:
         self.study, self.command = self._command()
         self.defined: Command = self._at("command", lambda: registered(self.study, self.command))
         self.spec = load_command(self.study, self.command)
-        self.files = self.defined.files
+        self._known: dict[tuple[str, ...], dict[str, str]] = {}
         numeric = {k: p for k, p in self.defined.params.items() if k not in self.defined.display}
         self.params: dict[str, Param] = {**numeric, **SHARED_PARAMS}
         self.preset = self._word("preset", "small")
@@ -126,6 +126,14 @@ class _Reader:
         )
 
     # ------------------------------------------------------------------------- the keys
+
+    def _contents(self, params: Point) -> dict[str, str]:
+        """The contents of the files that a cell reads; each file is read once for all cells."""
+        files = {name: params[name] for name in self.defined.files}
+        key = tuple(files.values())
+        if key not in self._known:
+            self._known[key] = contents_of(files, self.defined.within)
+        return self._known[key]
 
     def _command(self) -> tuple[str, str]:
         words = self._word("command", "").split()
@@ -228,7 +236,7 @@ class _Reader:
             point = {name: value for part in chosen for name, value in part.items()}
             for replicate in range(seeds):
                 params = {**base, **point}
-                contents = contents_of({name: params[name] for name in self.files})
+                contents = self._contents(params)
                 params |= contents
                 if derived:
                     params["seed"] = cell_seed(root, self.study, self.command, params, replicate)

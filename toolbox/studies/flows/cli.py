@@ -11,6 +11,15 @@ from toolbox.core.run import Run
 
 app = study_app(__doc__)
 
+FILES = ("data_dir",)
+WITHIN = tuple(
+    f"{folder}data_batch_{number}{ending}"
+    for folder in ("", "cifar-10-batches-py/", "cifar-10-batches-bin/")
+    for number in range(1, 6)
+    for ending in ("", ".bin")
+)
+"""The files of CIFAR-10 in a folder, in any of its layouts: what they hold names a run."""
+
 Rate = Annotated[float, typer.Option(help="Step size eta."), Ge(1e-9), Le(1000)]
 Beta2 = Annotated[
     float,
@@ -167,7 +176,7 @@ class Rmsprop(Looks, Problem):
     steps: Annotated[int, typer.Option(help="Steps of the optimiser."), Ge(2), Le(10**6)] = 120
 
 
-@command(app)
+@command(app, files=FILES, within=WITHIN)
 def gd(run: Run, p: Gd) -> None:
     """Gradient descent beside its central flow and its stable flow.
 
@@ -178,7 +187,7 @@ def gd(run: Run, p: Gd) -> None:
     gd(run, p)
 
 
-@command(app)
+@command(app, files=FILES, within=WITHIN)
 def scalar_rmsprop(run: Run, p: ScalarRmsprop) -> None:
     """Scalar RMSProp (one step size for all parameters) beside its flows.
 
@@ -189,7 +198,7 @@ def scalar_rmsprop(run: Run, p: ScalarRmsprop) -> None:
     scalar_rmsprop(run, p)
 
 
-@command(app)
+@command(app, files=FILES, within=WITHIN)
 def rmsprop(run: Run, p: Rmsprop) -> None:
     """RMSProp (a step size for each parameter) beside its flows.
 
@@ -281,7 +290,7 @@ class Stationary(Numerics, Problem):
     ] = 20
 
 
-@command(app)
+@command(app, files=FILES, within=WITHIN)
 def stationary(run: Run, p: Stationary) -> None:
     """Where RMSProp's average of squared gradients comes to rest, as a convex program.
 
@@ -292,7 +301,7 @@ def stationary(run: Run, p: Stationary) -> None:
     stationary(run, p)
 
 
-@command(app)
+@command(app, files=FILES, within=WITHIN)
 def ablate(run: Run, p: Ablate) -> None:
     """The central flow with and without its curvature penalty, beside the optimiser.
 
@@ -303,7 +312,7 @@ def ablate(run: Run, p: Ablate) -> None:
     ablate(run, p)
 
 
-@command(app)
+@command(app, files=FILES, within=WITHIN)
 def sweep(run: Run, p: Sweep) -> None:
     """Sharpness at equal loss, and the steps to get there, against the step size.
 
