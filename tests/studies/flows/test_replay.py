@@ -56,6 +56,16 @@ def programs(of):
     return list(of.recorder._programs.values())
 
 
+def torchscript_is_here():
+    """Later versions of Python and PyTorch may lack it; then nothing is replayed."""
+    try:
+        unit = torch.jit.CompilationUnit("def run(x: Tensor) -> Tensor:\n    return x\n")
+        return bool((unit.run(torch.ones(1)) == 1).all())
+    except Exception:
+        return False
+
+
+@pytest.mark.skipif(not torchscript_is_here(), reason="no TorchScript")
 @pytest.mark.parametrize("m", [1, 2])
 @pytest.mark.parametrize("arch", networks.ARCHITECTURES)
 def test_a_replay_gives_the_same_numbers_bit_for_bit(at_once, arch, m):
