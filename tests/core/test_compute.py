@@ -46,3 +46,86 @@ def test_a_stream_on_the_cpu_is_that_of_a_run_on_the_cpu(launch):
         run.write("curve", {"step": 0, "loss": 0.0}, 0)
 
     launch(check)
+
+
+def adam_like(device):
+    """A step on tensors that stay: w <- w - rate g / count, its count a tensor."""
+    w, count = torch.ones(4, device=device), torch.zeros((), device=device)
+
+    def step():
+        count.add_(1)
+        w.sub_(0.1 * w.square() / count)
+
+    return step, w, count
+
+
+def test_a_captured_step_on_a_cpu_is_the_step():
+    step, w, _ = adam_like("cpu")
+    other, expected, _ = adam_like("cpu")
+    captured = compute.Captured(step, "cpu")
+    for _ in range(8):
+        captured()
+        other()
+    assert torch.equal(w, expected)
+
+
+class FakeCuda:
+    """What `Captured` asks of torch.cuda, and in which order."""
+
+    def __init__(self):
+        self.did = []
+
+    def __getattr__(self, name):
+        @contextlib.contextmanager
+        def inside(*_, **__):
+            self.did.append(name)
+            yield
+
+        if name in ("device", "stream", "graph"):
+            return inside
+        if name == "CUDAGraph":
+            return lambda: self
+        if name == "replay":
+            return lambda: self.did.append("replay")
+        if name in ("Stream", "current_stream"):
+            return lambda: self
+        if name == "wait_stream":
+            return lambda other: self.did.append("wait")
+        raise AttributeError(name)
+
+
+def test_the_first_calls_are_the_step_the_next_is_captured_and_all_others_are_replays(monkeypatch):
+    cuda = FakeCuda()
+    monkeypatch.setattr(torch, "cuda", cuda)
+    captured = compute.Captured(lambda: cuda.did.append("step"), "cuda")
+    for _ in range(compute.WARM_STEPS + 2):
+        captured()
+    did = [each for each in cuda.did if each != "device"]
+    warm = ["wait", "stream", "step", "wait"]
+    assert did == [*warm * compute.WARM_STEPS, "graph", "step", "replay", "replay"]
+    captured.forget()
+    assert captured.graph is None
+
+
+def test_precision_and_order_of_sums_are_set_back():
+    before = torch.get_float32_matmul_precision()
+    for wanted in (True, False):
+        with contextlib.suppress(KeyError), compute.products("tf32"), compute.same_sums(wanted):
+            assert torch.get_float32_matmul_precision() == "high"
+            assert torch.are_deterministic_algorithms_enabled() is wanted
+            raise KeyError
+        assert torch.get_float32_matmul_precision() == before
+        assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.cuda
+def test_a_graph_is_the_step_on_a_card():
+    step, w, count = adam_like("cuda")
+    other, expected, _ = adam_like("cuda")
+    captured = compute.Captured(step, "cuda")
+    for _ in range(20):
+        captured()
+        other()
+    assert captured.graph is not None
+    assert int(count) == 20
+    assert torch.equal(w, expected)

@@ -1,4 +1,4 @@
-"""How torch and BLAS compute: threads, precision, and what makes results repeatable."""
+"""How torch and BLAS compute: threads, precision, captured steps, what makes runs repeatable."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -70,6 +70,101 @@ def policy_kept() -> Iterator[None]:
         torch.set_float32_matmul_precision(precision)
         for name, value in flags.items():
             setattr(cudnn, name, value)
+
+
+@contextlib.contextmanager
+def products(precision: str) -> Iterator[None]:
+    """Float32 matrix products in this precision while this lasts, on a card that knows it.
+
+    precision : "tf32" rounds their factors to 10 bits and sums in float32; any other name leaves
+                them whole (bfloat16 is torch's autocast and concerns no float32 product)
+    """
+    import torch
+
+    before = torch.get_float32_matmul_precision()
+    if precision == "tf32":
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@contextlib.contextmanager
+def same_sums(wanted: bool) -> Iterator[None]:
+    """Sums of a GPU in the same order each time while this lasts, where its kernels can.
+
+    The gradient of fused attention is summed as blocks of keys finish. Up to two blocks have one
+    order only; of longer sequences the bytes would differ from run to run.
+    """
+    import torch
+
+    memory: Any = torch.utils.deterministic
+    before = torch.are_deterministic_algorithms_enabled()
+    warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    filled = memory.fill_uninitialized_memory
+    if wanted:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        memory.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warned)
+        memory.fill_uninitialized_memory = filled
+
+
+WARM_STEPS = 3
+"""Steps that run as they are before one is captured; in them libraries choose their kernels and
+allocate what they keep, which a capture forbids."""
+
+
+class Captured:
+    """A step that a GPU does without waiting for the host: captured as one graph, then replayed.
+
+    On a CPU every call is the step itself. On CUDA the first `WARM_STEPS` calls are the step too,
+    on a side stream, as capturing asks for. The next call captures its launches, and from then on a
+    call is one launch that the host does not wait for. The kernels are the same in all of them.
+
+    The step may read and write tensors that stay where they are for as long as this lives. It may
+    not ask a tensor for a number (`item`, `bool`, `nonzero`), copy from or to the host, or draw
+    random numbers. A number that changes from step to step is therefore kept in a tensor.
+    """
+
+    def __init__(self, step: Callable[[], None], device: str) -> None:
+        """device : the torch device of the step's tensors."""
+        self.step, self.device = step, device
+        self.on_cuda = device.startswith("cuda")
+        self.calls = 0
+        self.graph: Any = None
+
+    def __call__(self) -> None:
+        """The next step. On CUDA it may still be under way when this returns."""
+        self.calls += 1
+        if not self.on_cuda:
+            self.step()
+            return
+        import torch
+
+        cuda: Any = torch.cuda
+        with cuda.device(self.device):
+            if self.graph is None and self.calls <= WARM_STEPS:
+                side, main = cuda.Stream(), cuda.current_stream()
+                side.wait_stream(main)
+                with cuda.stream(side):
+                    self.step()
+                main.wait_stream(side)
+                return
+            if self.graph is None:
+                graph = cuda.CUDAGraph()
+                # Of this thread alone: another one may draw the next block and copy it over.
+                with cuda.graph(graph, capture_error_mode="thread_local"):
+                    self.step()
+                self.graph = graph
+            self.graph.replay()
+
+    def forget(self) -> None:
+        """Let the graph and its memory go; nothing is to be called after it."""
+        self.graph, self.step = None, lambda: None
 
 
 def keep_freed_memory() -> None:

@@ -84,5 +84,5 @@ def test_slopes_are_the_derivatives_of_the_errors(logistic):
     y = torch.tensor([-1.0, 1.0, 1.0, -1.0], dtype=torch.float64)
     out = torch.tensor([0.3, -2.0, 1.5, 40.0], dtype=torch.float64, requires_grad=True)
     kind = torch.full((4,), logistic)
-    ensemble.errors(y, out, kind).sum().backward()
-    assert torch.allclose(ensemble.slopes(y, out.detach(), kind), out.grad, atol=1e-15)
+    model.errors(y, out, kind).sum().backward()
+    assert torch.allclose(model.slopes(y, out.detach(), kind), out.grad, atol=1e-15)

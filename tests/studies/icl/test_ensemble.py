@@ -35,7 +35,7 @@ def same(one, other):
     for name, value in vars(one).items():
         if isinstance(value, np.ndarray):
             assert np.array_equal(value, getattr(other, name), equal_nan=True), name
-        elif name != "parameters":
+        elif name not in ("parameters", "longest_step"):
             assert value == getattr(other, name), name
 
 
@@ -182,7 +182,7 @@ def test_mixed_precision_trains_nearly_as_full_precision_does(monkeypatch):
     # On CUDA alone the command allows it; autocast is the same code on a CPU.
     monkeypatch.setattr(ensemble, "BY_HAND_TOKENS", 0)
     rows = []
-    for precision in ("float32", "bfloat16"):
+    for precision in ("float32", "bf16"):
         s = setting(steps=20, until="steps", precision=precision, every=1)
         own = Ensemble(s, [member("parity2", "linear")], 0)
         own.block()

@@ -210,7 +210,8 @@ def test_all_default_tasks_are_defined_at_the_default_dimension():
         (["--watch", "coin"], "--watch coin"),
         (["--n", "1"], "--n"),
         (["--ncl", "repo"], "repo"),
-        (["--precision", "bfloat16", "--device", "cpu"], "--precision bfloat16"),
+        (["--precision", "bf16", "--device", "cpu"], "--precision bf16"),
+        (["--precision", "tf32", "--device", "cpu"], "--precision tf32"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_in_one_sentence(cli, tmp_path, flags, named):

@@ -103,8 +103,11 @@ class Training:
         ),
     ] = "exact"
     precision: Annotated[
-        Literal["float32", "bfloat16"],
-        typer.Option(help="Precision of matrix products; bfloat16 is for CUDA."),
+        Literal["float32", "tf32", "bf16"],
+        typer.Option(
+            help="Number format of matrix products; weights and sums stay in float32. tf32 and "
+            "bf16 need CUDA."
+        ),
     ] = "float32"
 
 

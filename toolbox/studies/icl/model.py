@@ -7,8 +7,9 @@ read-in and read-out (GPT-2 without its vocabulary; Section 3 of the paper and i
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -85,11 +86,15 @@ def forward(
     tokens: Tensor,
     sizes: Sizes,
     read: range,
+    attention: str = "rows",
 ) -> Tensor:
     """Predictions at the positions `read`, from the tokens up to and including each of them.
 
     params : name -> (E, ...)
     tokens : (E, B, T, inputs)
+    attention : in the last layer of a gpt. rows: at the positions `read` alone, under a mask.
+                whole: at all of them and then picked, since fused kernels know the causal mask and
+                no other. The numbers are the same to rounding
     Returns (E, B, len(read)).
     """
     if kind != "gpt":
@@ -120,6 +125,11 @@ def forward(
             q, k, v = heads(linear(normed, f"{i}.qkv"), T, 3)
             mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
             length = T
+        elif attention == "whole":
+            x = x.view(E, B, T, e)[:, :, at].reshape(E, B * R, e)
+            q, k, v = heads(linear(normed, f"{i}.qkv"), T, 3)
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)[:, :, at]
+            length = R
         else:
             # Nothing reads the other positions of the last layer.
             x, asking = (y.view(E, B, T, e)[:, :, at].reshape(E, B * R, e) for y in (x, normed))
@@ -133,3 +143,30 @@ def forward(
         hidden = F.gelu(linear(norm(x, f"{i}.norm2"), f"{i}.up"), approximate="tanh")
         x = x + linear(hidden, f"{i}.down")
     return linear(norm(x, "norm"), "out").view(E, B, R)
+
+
+@functools.cache
+def network(
+    kind: str, sizes: Sizes, read: range, attention: str, backend: str
+) -> Callable[[dict[str, Tensor], Tensor], Tensor]:
+    """(parameters, tokens) -> predictions; compiled where a backend of `torch.compile` is named.
+
+    One function for all ensembles of these sizes, so that it is compiled once for all of them.
+    """
+
+    def predictions(parameters: dict[str, Tensor], tokens: Tensor) -> Tensor:
+        return forward(kind, parameters, tokens, sizes, read, attention)
+
+    if not backend:
+        return predictions
+    return torch.compile(predictions, backend=backend, dynamic=False)
+
+
+def errors(y: Tensor, out: Tensor, logistic: Tensor) -> Tensor:
+    """The logistic loss of labels -1 and 1, or the squared error, of every prediction."""
+    return torch.where(logistic, F.softplus(-y * out), (out - y).square())
+
+
+def slopes(y: Tensor, out: Tensor, logistic: Tensor) -> Tensor:
+    """Their derivatives by the prediction."""
+    return torch.where(logistic, -y * torch.sigmoid(-y * out), 2 * (out - y))

@@ -96,6 +96,8 @@ class Outcome:
     """The step at which the loss was not finite, or `escape.NEVER`."""
     parameters: Any = None
     """Where `Member.keep` asked for them."""
+    longest_step: float = 0.0
+    """Seconds that the host spent in one captured step of its group; the first one compiles."""
 
 
 def chosen(words: Sequence[str]) -> tuple[str, ...]:
@@ -123,7 +125,7 @@ def check(run: Run, p: Training) -> None:
     """
     if p.precision != "float32" and not run.device.startswith("cuda"):
         raise ParameterError(
-            "precision", p.precision, f"is for CUDA, this is {run.device}", "use float32"
+            "precision", p.precision, f"needs CUDA, this is {run.device}", "use float32"
         )
     if p.model == "gpt" and p.embd % p.heads:
         raise ParameterError(

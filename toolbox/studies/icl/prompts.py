@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,3 +109,55 @@ class Prompts:
         for each, saved in zip(self.streams, state["streams"], strict=True):
             each.set_state(saved)
         self.seen = state["seen"].clone()
+
+
+class Drawing:
+    """The blocks of several members, on a GPU drawn one ahead, in a thread while it computes."""
+
+    def __init__(self, prompts: Sequence[Prompts], ahead: bool) -> None:
+        self.prompts = prompts
+        self.before = self._states()
+        """Where the streams stood when the block under way began."""
+        self.after = self.before
+        """And when the block drawn ahead began."""
+        self.pool = ThreadPoolExecutor(1) if ahead else None
+        self.ahead: Future[list[Block]] | None = None
+
+    def _states(self) -> list[dict[str, Any]]:
+        return [each.state() for each in self.prompts]
+
+    def next(self, rows: Sequence[int], steps: int, then: int) -> list[Block]:
+        """A block of `steps` for the members `rows`; it will be followed by one of `then`."""
+
+        def draw(count: int) -> list[Block]:
+            return [self.prompts[row].block(count) for row in rows]
+
+        if self.ahead is None:
+            self.before = self._states()
+            drawn = draw(steps)
+        else:
+            self.before, drawn, self.ahead = self.after, self.ahead.result(), None
+        if self.pool is not None:
+            self.after = self._states()
+            self.ahead = self.pool.submit(draw, then) if then > 0 else None
+        return drawn
+
+    def undraw(self) -> None:
+        """Go back to before the block drawn ahead."""
+        if self.ahead is not None:
+            self.ahead.result()
+            self.ahead = None
+            for each, saved in zip(self.prompts, self.after, strict=True):
+                each.load(saved)
+
+    def state(self, under_way: bool = False) -> list[dict[str, Any]]:
+        """Where the streams stood when the block under way, or else the next, began."""
+        if under_way:
+            return self.before
+        return self._states() if self.ahead is None else self.after
+
+    def load(self, states: Sequence[Any]) -> None:
+        """Go on from what `state` returned."""
+        self.undraw()
+        for each, saved in zip(self.prompts, states, strict=True):
+            each.load(saved)
