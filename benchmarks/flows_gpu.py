@@ -12,6 +12,10 @@ is tracked is kept between the third and the fourth. In the row with three criti
 is 2 over the sharpness where the timing starts, and what is tracked enters the complementarity
 problem; in the others eta is half of that.
 
+That the work is that of the official run is checked as it is done: number of weights, float32
+without TF32, the squared error, the substeps, and how many eigenvalues are tracked and critical.
+With --cpu the full sizes are checked too, but only small ones are run.
+
 The official code, timed on an H100 on the same work, is printed beside it. Then: how far the
 eigenvalues are from those in float64 at a tight tolerance, and the share of the central flow's time
 in each part.
@@ -20,6 +24,7 @@ in each part.
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -31,7 +36,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from toolbox.studies.flows import central, complementarity, data, eigen, networks
+from toolbox.studies.flows import central, complementarity, data, eigen, landscape, networks
 from toolbox.studies.flows.central import Central, Setting, Stable, Tracker
 from toolbox.studies.flows.landscape import Objective, Point
 from toolbox.studies.flows.objective import flat, objective
@@ -43,19 +48,24 @@ TRACKED = 3
 
 @dataclass(frozen=True)
 class Case:
-    """A row. official : seconds a step of the official code: discrete, central, stable"""
+    """A row.
+
+    weights : of the network that the official code ran
+    official : seconds a step of the official code: discrete, central, stable
+    """
 
     name: str
     arch: str
     width: int
+    weights: int
     critical: bool
     official: tuple[float, float, float]
 
 
 CASES = (
-    Case("MLP, three critical", "mlp", 256, True, (0.144, 1.11, 0.126)),
-    Case("MLP, none critical", "mlp", 256, False, (0.144, 0.55, 0.17)),
-    Case("CNN, none critical", "cnn", 32, False, (0.79, 2.05, 0.82)),
+    Case("MLP, three critical", "mlp", 256, 855_050, True, (0.144, 1.11, 0.126)),
+    Case("MLP, none critical", "mlp", 256, 855_050, False, (0.144, 0.55, 0.17)),
+    Case("CNN, none critical", "cnn", 32, 544_874, False, (0.79, 2.05, 0.82)),
 )
 
 
@@ -131,10 +141,17 @@ def row(case: Case, device: str, steps: int, n: int, width: int) -> None:
         "central": central_flow,
         "stable": stable_flow,
     }
+    print(f"{case.name}: {len(w):,} parameters, eta {eta:.3g}")
+    same_problem(case, device, n, width)
+    print(f"  substeps: {same_substeps(ways)}; squared error of {n:,} examples in float32")
     seconds = {name: timed(way, device, steps) for name, way in ways.items()}
-    most = max(oscillation.critical for oscillation in found)
-    least = min(oscillation.critical for oscillation in found)
-    print(f"{case.name}: {len(w):,} parameters, eta {eta:.3g}, {least} to {most} critical")
+    tracked = [len(oscillation.values) - 1 for oscillation in found]  # and one below
+    critical = [oscillation.critical for oscillation in found]
+    print(
+        f"  tracked {min(tracked)} to {max(tracked)}, critical {min(critical)} to {max(critical)}"
+    )
+    if {statistics.median(tracked), *critical} != {TRACKED, TRACKED if case.critical else 0}:
+        print("  this is not the work of the official run")
     total, theirs = sum(seconds.values()), sum(case.official)
     columns = zip(
         [*seconds, "all three"], [*seconds.values(), total], [*case.official, theirs], strict=True
@@ -148,6 +165,56 @@ def row(case: Case, device: str, steps: int, n: int, width: int) -> None:
     shares(flow, device, 3)
 
 
+def same_problem(case: Case, device: str, n: int, width: int) -> None:
+    """Check sizes, precision and loss against the official run: see `CASES`."""
+    loaded = data.load("digits32", n, 10, np.random.default_rng(0))
+    assert loaded.shape == (3, 32, 32)
+    full = networks.build(case.arch, loaded.shape, 10, case.width, 2, "gelu", torch.Generator())
+    assert len(flat(full)) == case.weights
+    assert device == "cpu" or (n, width) == (1000, case.width)
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert device == "cpu" or not torch.backends.cudnn.allow_tf32
+    loss, w = problem(case, device, n, width, torch.float32)
+    assert w.dtype == torch.float32
+    small = networks.build(
+        case.arch, loaded.shape, 10, width, 2, "gelu", torch.Generator().manual_seed(0)
+    )
+    with torch.no_grad():
+        errors = (small(loaded.inputs) - loaded.targets).square()
+    half = float(errors.sum(1).mean()) / 2  # summed over the classes, mean over the examples
+    assert abs(float(loss(w)) - half) < 1e-5 * half
+
+
+def same_substeps(ways: dict[str, Callable[[], object]]) -> str:
+    """Count where a step of each flow evaluates gradients, and check it against the official run.
+
+    The stable flow looks at its eigenvalues at the first of these points once more.
+    """
+    counted = [0]
+    build, gradient = Point.__init__, landscape.gradient
+
+    def counting(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **more: Any) -> Any:
+            counted[0] += 1
+            return function(*args, **more)
+
+        return call
+
+    said = []
+    Point.__init__ = counting(build)  # type: ignore[method-assign]
+    landscape.gradient = counting(gradient)
+    try:
+        for name, wanted, looks in (("central", 4, 0), ("stable", STABLE_SUBSTEPS, 1)):
+            counted[0] = 0
+            ways[name]()
+            assert counted[0] - looks == wanted, f"{name}: {counted[0] - looks} substeps"
+            said.append(f"{name} {wanted}")
+    finally:
+        Point.__init__ = build  # type: ignore[method-assign]
+        landscape.gradient = gradient
+    return ", ".join(said)
+
+
 def three_tracked(setting: Setting, values: Tensor, critical: bool) -> Setting:
     """With a threshold between the third and the fourth of the effective eigenvalues.
 
@@ -157,7 +224,7 @@ def three_tracked(setting: Setting, values: Tensor, critical: bool) -> Setting:
     between = (
         sum(known[TRACKED - 1 : TRACKED + 1]) / 2 if len(known) > TRACKED else 0.98 * known[-1]
     )
-    return replace(setting, track=between, critical=between if critical else 1.95)
+    return replace(setting, track=between, critical=between if critical else math.inf)
 
 
 def timed(way: Callable[[], object], device: str, steps: int) -> float:

@@ -65,6 +65,24 @@ def test_eigenvalues_are_those_of_a_dense_solve():
     assert (pairs.values - expected[:5]).abs().max() < 1e-6 * expected[0]
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_eigenvalues_are_found_where_residuals_depend_on_each_other(dtype):
+    """From one start the residuals of all pairs lie in one Krylov space; in float32 what they add
+    to each other is soon rounding."""
+    g = generator(8)
+    Q = torch.linalg.qr(torch.randn(400, 400, dtype=torch.float64, generator=g))[0]
+    values = torch.cat(
+        [torch.tensor([2.0, 0.77, 0.41, 0.37, 0.3]), torch.linspace(0.25, -0.2, 395)]
+    )
+    A = ((Q * values) @ Q.T).to(dtype)
+    start = torch.randn(400, 1, dtype=torch.float64, generator=g).to(dtype)
+    draw = lambda m: torch.randn(400, m, dtype=torch.float64, generator=g).to(dtype)  # noqa: E731
+    pairs = eigen.above(lambda v: A @ v, start, 0.35, 1e-4, draw, 16)
+    assert (pairs.values.double() - values[:5]).abs().max() < 1e-6 * 2
+    together = pairs.vectors.T @ pairs.vectors
+    assert (together - torch.eye(5, dtype=dtype)).abs().max() < 100 * torch.finfo(dtype).eps
+
+
 def test_more_eigenvalues_than_can_be_tracked_are_an_error():
     times = lambda v: 3 * v  # noqa: E731
     start = torch.randn(30, 1, dtype=torch.float64, generator=generator())

@@ -120,12 +120,20 @@ def _pairs(
         new = residuals[missing]
         if want > count and draw is not None:
             new = torch.cat([new, draw(1).T])
-        new = new / new.norm(dim=1, keepdim=True)
-        for _ in range(2):  # twice is enough
-            new = new - (new @ basis.T) @ basis
-        q, r = torch.linalg.qr(new.T)
-        q = q[:, r.diagonal().abs() > 1e-8][:, : n - len(basis)]
-        if q.shape[1] == 0 and want == count:  # what is left is rounding
+        new = _outside(basis, new / new.norm(dim=1, keepdim=True))
+        new = _outside(basis, new[: n - len(basis)])  # twice is enough
+        if len(new):
+            basis, products = torch.cat([basis, new]), torch.cat([products, times(new.T).T])
+        elif want == count:  # what is left is rounding
             return found
-        basis, products = torch.cat([basis, q.T]), torch.cat([products, times(q).T])
     raise NotConverged(f"residual {max(sizes):.1e}, wanted {tolerance:.1e}")
+
+
+def _outside(basis: Tensor, vectors: Tensor) -> Tensor:
+    """What vectors add to a basis, orthonormal; those that add little but rounding are left out.
+
+    basis : (b, n), orthonormal rows;  vectors : (m, n), of length about 1
+    """
+    q, r = torch.linalg.qr((vectors - (vectors @ basis.T) @ basis).T)
+    kept: Tensor = q.T[r.diagonal().abs() > torch.finfo(q.dtype).eps ** 0.5]
+    return kept
