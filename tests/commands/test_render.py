@@ -570,3 +570,9 @@ def test_whole_numbers_on_x_have_whole_ticks():
     assert all(tick == round(tick) for tick in ticks)
     ticks = drawn_figure(frame.assign(x=frame.x / 2), x="x", y="y").axes[0].get_xticks()
     assert any(tick != round(tick) for tick in ticks)
+
+
+def test_cells_that_are_all_zero_show_a_zero():
+    frame = pd.DataFrame({"k": [1, 2], "task": ["a", "a"], "share": [0.0, 0.0]})
+    figure, _ = render(frame, FigureSpec(kind="heatmap", x="k", y="task", value="share"))
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0", "0"]

@@ -100,7 +100,9 @@ def _numbers(ax: Axes, cells: Cells, norm: Normalize, colours: Colormap) -> None
     """Write every value into its cell: two decimals for shares, else what the range needs."""
     sizes = np.abs(cells.values[~np.isnan(cells.values) & (cells.values != 0)])
     top, bottom = sizes.max(initial=0.0), sizes.min(initial=1.0)
-    if top >= 1e4 or top < 0.1 or (isinstance(norm, LogNorm) and bottom < 0.01):
+    if not sizes.size:
+        form = "g"
+    elif top >= 1e4 or top < 0.1 or (isinstance(norm, LogNorm) and bottom < 0.01):
         form = ".1e"
     else:
         form = ".2f" if top < 10 else ".3g" if top < 1000 else ".0f"
