@@ -31,8 +31,8 @@ def test_presets_hold_to_the_signature(case: Case) -> None:
 
 
 LONGER = {"tape finetune": 300}
-"""Seconds of `small` beyond two minutes, where the seeds that the claims need cannot be had in less:
-three base models, and eight adaptations of each."""
+"""Seconds of `small` beyond two minutes, where the seeds that the claims need take more: three base
+models, and eight adaptations of each."""
 
 
 def test_measured_times_are_given_for_smoke_and_small(case: Case) -> None:
