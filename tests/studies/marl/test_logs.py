@@ -151,6 +151,10 @@ GOOD = "episode,step,agent,context,action,reward\n0,0,a,x,1,0.5\n0,0,b,x,2,0.25\
         (GOOD.replace("0.25", "high"), "line 3, column reward: 'high' is no finite number"),
         (GOOD.replace("0.25", "nan"), "line 3, column reward: 'nan' is no finite number"),
         (GOOD.replace("b,x,2,0.25", "b,x,,0.25"), "line 3, column action: the cell is empty"),
+        (
+            GOOD.replace("b,x,2", "b,x," + "2" * 300),
+            "line 3, column action: '22222222222222222222'",
+        ),
         (GOOD.replace("b,x", "b,y"), "line 3, column context: 'y' at episode 0, step 0"),
         (GOOD.replace("b,x", "a,x"), "line 3, column agent: 'a' stands at episode 0, step 0"),
         (GOOD + "0,1,a,x,1,0.5\n", "line 4, column agent: episode 0, step 1 has no row of agent"),

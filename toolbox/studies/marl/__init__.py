@@ -9,5 +9,6 @@ regulariser find an approximate coarse correlated equilibrium from offline data.
 Stand-in: the paper's own toy problem is not public. Games, sizes, behaviour policies and numbers
 here are ours, built on the theory; the form of the update and of the shift coefficient is ours too.
 `marl markov` is the decentralised actor-critic for Markov games with decoupled transitions;
-`marl logs` asks a log of one's own which interaction rank explains its rewards; the paper does not.
+`marl envs` plays environments of PettingZoo, whose rewards have no known rank; `marl logs` asks a
+log of one's own which interaction rank explains its rewards. The paper has neither.
 """

@@ -7,7 +7,7 @@ from math import comb
 from toolbox.core import memory
 from toolbox.core.errors import ParameterError
 
-from .cli import CRITIC_NAMES
+from .flags import CRITIC_NAMES
 
 MOST_CELLS = 2_000_000
 MOST_WEIGHTS = 4000

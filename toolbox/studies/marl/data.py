@@ -6,6 +6,7 @@ Shapes: R replicates, M agents, X contexts, A actions, P = binom(M - 1, K - 1) s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
@@ -43,12 +44,27 @@ class Rewards:
         """Interaction rank K."""
         return self.tables.ndim - 4
 
+    @cached_property
+    def pairwise(self) -> Floats:
+        """Rank 2 as one matrix for each context, from (j, a_j) to (i, a_i): (R, X, M A, M A)."""
+        r, m, _, x, actions, _ = self.tables.shape
+        matrix = np.zeros((r, x, m, actions, m, actions))
+        for i in range(m):
+            for s, (j,) in enumerate(self.others[i]):
+                matrix[:, :, i, :, j] = self.tables[:, i, s]
+        return matrix.reshape(r, x, m * actions, m * actions)
+
     def averaged(self, policy: Floats) -> Floats:
         """Q_i(c, a_i): the reward of an own action when the others play `policy`.
 
         policy : (R, M, X, A), a product policy  ->  (R, M, X, A). Costs P A^K for an agent and
         context: no joint table is made for low ranks.
         """
+        if self.rank == 2:
+            r, m, x, actions = policy.shape
+            plays = policy.transpose(0, 2, 1, 3).reshape(r, x, m * actions, 1)
+            out = (self.pairwise @ plays).reshape(r, x, m, actions)
+            return np.ascontiguousarray(out.transpose(0, 2, 1, 3))
         q, actions = self.tables, policy.shape[-1]
         for k in reversed(range(self.rank - 1)):
             plays = policy[:, self.others[:, :, k]]

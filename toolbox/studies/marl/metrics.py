@@ -7,6 +7,19 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from .env_metrics import (  # noqa: F401
+    has_spread,
+    has_tag,
+    pairs_are_permuted,
+    pairs_explain,
+    spread_over_behaviour,
+    spread_over_joint,
+    spread_over_permuted,
+    spread_over_single,
+    tag_gap_to_joint,
+    tag_gap_to_single,
+    whole_alone,
+)
 from .log_metrics import (  # noqa: F401
     has_pairs_and_joint,
     has_pairs_and_triples,

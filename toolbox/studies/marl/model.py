@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy import linalg, sparse
 
 from .data import Floats, Ints, Log, subsets
+
+DENSE = 200_000
+"""Features with so many entries at most are dense arrays."""
 
 
 def cells(actions: Ints, own_action: int, others: Ints, count: int) -> Ints:
@@ -29,14 +34,27 @@ def one_hot(cell: Ints, width: int) -> sparse.csr_matrix:
     )
 
 
-def ridge_fit(features: sparse.csr_matrix, targets: Floats, ridge: float) -> Floats:
+def hot(cell: Ints, width: int) -> Floats | sparse.csr_matrix:
+    """The same blocks, dense where they are small: starting a sparse product costs more then."""
+    n, blocks = cell.shape
+    if n * blocks * width > DENSE:
+        return one_hot(cell, width)
+    dense = np.zeros((n, blocks * width))
+    dense[np.arange(n)[:, None], cell + width * np.arange(blocks)] = 1.0
+    return dense
+
+
+def ridge_fit(features: Floats | sparse.csr_matrix, targets: Floats, ridge: float) -> Floats:
     """argmin |features w - targets|^2 + ridge |w|^2.  targets : (n, m)  ->  (width, m)"""
     rows, width = features.shape
+    gram: Any
     if rows < width:  # the smaller system: w = F' (F F' + ridge)^-1 y
-        gram = (features @ features.T).toarray()
+        gram = features @ features.T
     else:
-        gram = (features.T @ features).toarray()
+        gram = features.T @ features
         targets = features.T @ targets
+    if sparse.issparse(gram):
+        gram = gram.toarray()
     gram[np.diag_indices_from(gram)] += ridge
     solved = linalg.cho_solve(linalg.cho_factor(gram, overwrite_a=True), targets)
     return np.asarray(features.T @ solved if rows < width else solved)
@@ -67,7 +85,7 @@ def fit(log: Log, rank: int, contexts: int, count: int, ridge: float) -> Floats:
         else:
             for each in np.unique(group):
                 ours = group == each
-                solved = ridge_fit(one_hot(cell[ours], width), target[ours, None], ridge)
+                solved = ridge_fit(hot(cell[ours], width), target[ours, None], ridge)
                 out[i, :, each // count, each % count] = solved.reshape(terms, width)
         out[i] += mean[i] / terms
     return out.reshape(agents, terms, contexts, *[count] * rank)

@@ -34,6 +34,9 @@ GENERATED = {"rank1": 1, "rank2": 2, "rank3": 3, "rank4": 4}
 BYTES_PER_BYTE = 30.0
 """Memory that a byte of a CSV takes while it is read: labels as Python text, and their codes."""
 
+LONGEST = 200
+"""Characters of a label: codes are found in arrays as wide as the longest."""
+
 Row = tuple[str, str, str, str, str, str]
 """episode, step, agent, place, action, reward"""
 
@@ -173,6 +176,9 @@ def _joined(source: str, unit: str, place: str, rows: Iterator[tuple[int, Row]])
         for name, value in (*named, ("action", action), ("reward", said)):
             if not value:
                 raise refused(source, f"{where}, column {name}", "the cell is empty", "fill it")
+            if len(value) > LONGEST:
+                what = f"{value[:20]!r}... has {len(value)} characters, more than {LONGEST}"
+                raise refused(source, f"{where}, column {name}", what, "name it by a short label")
         reward = _number(said)
         if not math.isfinite(reward):
             raise refused(source, f"{where}, column reward", f"{said!r} is no finite number")

@@ -12,7 +12,8 @@ from toolbox.core.errors import ParameterError
 from toolbox.core.run import Run
 
 from . import common, data, model
-from .cli import Coop, Game, Learning, Rank, Regularise, SampleSizes
+from .cli import Coop, Game, Rank, Regularise, SampleSizes
+from .flags import Learning
 
 TESTED = 4000
 """Joint actions on which a critic's error is measured."""
