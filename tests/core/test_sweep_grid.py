@@ -178,6 +178,13 @@ def test_the_grid_is_the_product_and_the_last_axis_is_fastest(load):
     }  # fmt: skip
 
 
+def test_columns_that_advance_together_may_repeat_a_value(load):
+    sweep = load("command: coin toss\naxes: {zip: {bias: [0.1, 0.1, 0.2], tosses: [10, 20, 10]}}")
+    assert [(c.params["bias"], c.params["tosses"]) for c in sweep.cells] == [
+        (0.1, 10), (0.1, 20), (0.2, 10),
+    ]  # fmt: skip
+
+
 def test_a_cell_is_the_run_of_the_plain_command_line(load, cli, out):
     sweep = load("command: coin toss\npreset: smoke\nfixed: {seed: 5}\naxes: {bias: [0.25, 3e-1]}")
     for cell, bias in zip(sweep.cells, ("0.25", "0.3"), strict=True):
@@ -207,6 +214,10 @@ def test_a_cell_is_the_run_of_the_plain_command_line(load, cli, out):
         ("command: coin toss\naxes: {sides: {range: {from: 1, to: 2, step: 1}}}", "list them"),
         ("command: coin toss\naxes: {zip: {bias: [0.1]}}", "two or more axes"),
         ("command: coin toss\naxes: {zip: {bias: [0.1], tosses: [1, 2]}}", "unequal length"),
+        (
+            "command: coin toss\naxes: {zip: {bias: [0.1, 0.2, 0.1], tosses: [1, 1, 1]}}",
+            "bias 0.1, tosses 1 stands there more than once",
+        ),
         ("command: coin toss\nfixed: {bias: 0.1}\naxes: {bias: [0.1]}", "keep one"),
         ("command: coin toss\naxes: {bias: [0.1], zip: {bias: [0.2], tosses: [1]}}", "keep one"),
         ("command: coin toss\nrepeats: 2\naxes: {repeats: [1, 2]}", "keep one"),

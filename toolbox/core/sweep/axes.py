@@ -20,8 +20,10 @@ FORMS = (
 )
 
 
-def values_of(param: Param, written: Any) -> list[Any]:
-    """The parsed, distinct values of an axis, in the order in which they are written.
+def values_of(param: Param, written: Any, repeats: bool = False) -> list[Any]:
+    """The parsed values of an axis, in the order in which they are written.
+
+    repeats : whether a value may stand there more than once, as in one column of a zip
 
     Errors: `ValueError` whose text says what was expected and what was got.
     """
@@ -34,6 +36,8 @@ def values_of(param: Param, written: Any) -> list[Any]:
     if not values:
         raise ValueError("expected at least one value, got an empty axis")
     parsed = [param.parse(value) for value in values]
+    if repeats:
+        return parsed
     for value in parsed:
         if (times := parsed.count(value)) > 1 and len(parsed) <= 1000:
             raise ValueError(f"expected distinct values, got {param.text(value)} {times} times")

@@ -181,17 +181,22 @@ class _Reader:
                 f"{written.where('zip')}: zip: expected two or more axes that advance together, "
                 "{zip: {width: [64, 128], depth: [2, 4]}}"
             )
-        columns = {name: self._axis(group, name) for name in group}
+        columns = {name: self._axis(group, name, repeats=True) for name in group}
         lengths = {name: len(values) for name, values in columns.items()}
         if len(set(lengths.values())) > 1:
             shown = ", ".join(f"{name} has {n}" for name, n in lengths.items())
             raise UsageError(f"{written.where('zip')}: zip: axes of unequal length: {shown}")
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        rows = list(zip(*columns.values(), strict=True))
+        if len(set(rows)) < len(rows):
+            row = next(row for row in rows if rows.count(row) > 1)
+            shown = ", ".join(f"{name} {value}" for name, value in zip(columns, row, strict=True))
+            raise UsageError(f"{written.where('zip')}: zip: {shown} stands there more than once")
+        return [dict(zip(columns, row, strict=True)) for row in rows]
 
-    def _axis(self, written: strict_yaml.Mapping, key: str) -> list[Any]:
+    def _axis(self, written: strict_yaml.Mapping, key: str, repeats: bool = False) -> list[Any]:
         param = self._param(written, key)
         try:
-            return values_of(param, written[key])
+            return values_of(param, written[key], repeats)
         except ValueError as error:
             raise UsageError(f"{written.where(key)}: {key}: {error}") from None
 
