@@ -122,6 +122,20 @@ def test_the_complementarity_problem_is_solved(k):
             assert found.X[0, 0] == pytest.approx(max(0.0, -A[0, 0] / B[0, 0]))
 
 
+@pytest.mark.parametrize("k", [2, 3, 5])
+def test_both_methods_for_the_complementarity_problem_agree(k, monkeypatch):
+    rng = np.random.default_rng(10 + k)
+    for _ in range(10):
+        m = k * (k + 1) // 2
+        root, A = rng.standard_normal((m, m)), rng.standard_normal((k, k))
+        A, B = A + A.T, root @ root.T + 0.01 * np.eye(m)
+        newton = complementarity.solve(A, B).X
+        with monkeypatch.context() as patch:
+            patch.setattr(complementarity, "NEWTON", 0)
+            other = complementarity.solve(A, B).X
+        assert np.abs(newton - other).max() < 1e-8 * max(1.0, np.abs(other).max())
+
+
 def test_the_complementarity_problem_agrees_with_a_convex_solver():
     cvxpy = pytest.importorskip("cvxpy")
     rng = np.random.default_rng(0)

@@ -17,7 +17,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -189,8 +188,8 @@ class Central:
             none = g.new_zeros(0, 0)
             return Oscillation(none, U, U, pairs.values, point.loss, g), w_rate, nu_rate
         T, HU = point.third(U)
-        E = torch.as_tensor(complementarity.basis(k)).to(g)  # (m, k, k)
-        TE = torch.einsum("mij,ijn->mn", E, T)
+        E = torch.as_tensor(complementarity.basis(k)).to(g).flatten(1)  # (m, k k)
+        TE = E @ T.flatten(0, 1)
         w_turn = -0.5 * TE / P  # what one unit of each X_m adds to dw/dt
         if not self.setting.penalty:
             w_turn = torch.zeros_like(w_turn)
@@ -201,20 +200,20 @@ class Central:
             pair = torch.stack(
                 [rule.oscillation(HU[:, i], HU[:, j]) for i in range(k) for j in range(k)]
             )
-            nu_turn = rule.speed * E.reshape(len(E), -1) @ pair
+            nu_turn = rule.speed * E @ pair
             rows = torch.stack([U[:, i] * U[:, j] for i in range(k) for j in range(k)])
             if len(self.nu) == 1:
                 rows = rows.sum(1, keepdim=True)
-            Q = E.reshape(len(E), -1) @ (rows * rule.slope(self.nu))
+            Q = E @ (rows * rule.slope(self.nu))
             change = change + 2 * Q @ nu_rate
             B = B + 2 * Q @ nu_turn.T
-        A = torch.diag(2 - pairs.values[:k]) + dt * torch.einsum("m,mij->ij", change, E)
+        A = torch.diag(2 - pairs.values[:k]) + dt * (change @ E).view(k, k)
         solved = complementarity.solve(A.double().cpu().numpy(), (dt * B).double().cpu().numpy())
-        x = torch.as_tensor(np.einsum("mij,ij->m", complementarity.basis(k), solved.X)).to(g)
+        X = torch.as_tensor(solved.X).to(g)
+        x = E @ X.flatten()
         w_rate = w_rate + x @ w_turn
         if nu_turn is not None:
             nu_rate = nu_rate + x @ nu_turn
-        X = torch.as_tensor(solved.X).to(g)
         found = Oscillation(X, U, HU, pairs.values, point.loss, g, solved.least, solved.gap)
         return found, w_rate, nu_rate
 

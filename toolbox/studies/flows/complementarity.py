@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
+NEWTON = 40
 ROUNDS = 5000
 ACCURACY = 1e-11
 
@@ -62,8 +63,9 @@ def solve(A: Floats, B: Floats) -> Solution:
 
     A : (k, k), symmetric;  B : (m, m), in the basis `basis(k)`; its symmetric part counts
 
-    One direction: X = max(0, -A/B). If A + B[X] = 0 has a solution X >= 0, that is it; else the
-    alternating direction method of multipliers.
+    One direction: X = max(0, -A/B). If A + B[X] = 0 has a solution X >= 0, that is it; else
+    Newton's method for X = the positive part of X - Z, and where that stalls the alternating
+    direction method of multipliers.
 
     Errors: `Unsolvable` where B is zero and A is not >= 0, as for a quadratic loss.
     """
@@ -86,13 +88,58 @@ def solve(A: Floats, B: Floats) -> Solution:
     X, Z = _matrix(E, x), _matrix(E, a + B @ x)
     if _least(X) >= 0 and np.abs(Z).max() <= 1e-10 * np.abs(A).max():
         return Solution(X, np.zeros_like(A))
-    return _alternate(E, a, B)
-
-
-def _alternate(E: Floats, a: Floats, B: Floats) -> Solution:
-    scale = np.abs(a).max() / max(np.trace(B) / len(B), 1e-300)  # of X
     size = np.abs(a).max()
+    scale = size / max(np.trace(B) / len(B), 1e-300)  # of X
     a, B = a / size, B * scale / size
+    found = _newton(E, a, B, x / scale)
+    X = _alternate(E, a, B) if found is None else found
+    return Solution(X * scale, _matrix(E, a + B @ _vector(E, X)) * size)
+
+
+def _newton(E: Floats, a: Floats, B: Floats, x: Floats) -> Floats | None:
+    """X, by Newton's method on F(x) = x - (x - a - B x)_+, from x; None where it stalls.
+
+    The derivative of the positive part of S = Q diag(v) Q^T in a direction D is
+    Q (O * Q^T D Q) Q^T with O_ij = (max(v_i, 0) - max(v_j, 0))/(v_i - v_j); it is of order two
+    where no v_i is 0.
+    """
+    m, k = E.shape[:2]
+    flat = E.reshape(m, -1)
+
+    def at(x: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """F, the eigenvalues and eigenvectors of S = X - Z, and the positive part of S."""
+        values, vectors = np.linalg.eigh(((x - a - B @ x) @ flat).reshape(k, k))
+        X: Floats = (vectors * np.maximum(values, 0)) @ vectors.T
+        return x - flat @ X.ravel(), values, vectors, X
+
+    values, vectors = np.linalg.eigh((x @ flat).reshape(k, k))
+    x = flat @ ((vectors * np.maximum(values, 0)) @ vectors.T).ravel()
+    F, values, vectors, X = at(x)
+    for _ in range(NEWTON):
+        error = np.abs(F).max()
+        if error < ACCURACY:
+            return X
+        plus, apart = np.maximum(values, 0), values[:, None] - values
+        equal = np.abs(apart) < 1e-14
+        slopes = np.where(equal, values > 0, (plus[:, None] - plus) / np.where(equal, 1.0, apart))
+        turned = (vectors.T @ E @ vectors).reshape(m, -1)
+        D = (turned * slopes.ravel()) @ turned.T
+        try:
+            move = np.linalg.solve(np.eye(m) - D + D @ B, -F)
+        except np.linalg.LinAlgError:
+            return None
+        share = 1.0
+        while np.abs((after := at(x + share * move))[0]).max() >= (1 - 0.1 * share) * error:
+            share /= 2
+            if share < 1e-3:
+                return None
+        x = x + share * move
+        F, values, vectors, X = after
+    return None
+
+
+def _alternate(E: Floats, a: Floats, B: Floats) -> Floats:
+    """X, by the alternating direction method of multipliers; a and B of size one."""
     x = np.zeros(len(a))
     dual = np.zeros(len(a))
     penalty = 0.3
@@ -112,8 +159,7 @@ def _alternate(E: Floats, a: Floats, B: Floats) -> Solution:
             factor = 2.0 if primal > moved else 0.5
             penalty, dual = penalty * factor, dual / factor
             inverse = np.linalg.inv(B + penalty * np.eye(len(a)))
-    Z = _matrix(E, a + B @ _vector(E, X))
-    return Solution(X * scale, Z * size)
+    return X
 
 
 def _matrix(E: Floats, x: Floats) -> Floats:
