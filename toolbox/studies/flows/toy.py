@@ -22,7 +22,7 @@ gradient is e^(y+z) x alone, so nu = e^(2y+2z) |x|^2 and |x| = eta/2, whatever t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ from toolbox.core.run import Run
 from . import common
 from .cli import Toy
 from .comparison import Comparison, Ended, Watch, tables
+from .replay import Recorder
 from .rule import Rule
 
 Floats = npt.NDArray[np.float64]
@@ -54,11 +55,13 @@ class Valley:
     eta : step size of gradient descent
     rate : a eta, the share of the way to the end of the valley that is covered in a step
     gaps : (k,) log of the sharpness at the end of each valley, over 2/eta
+    recorder : see `landscape`
     """
 
     eta: float
     rate: float
     gaps: tuple[float, ...]
+    recorder: Recorder = field(default_factory=Recorder, compare=False, repr=False)
 
     @property
     def pull(self) -> float:
