@@ -6,8 +6,8 @@
 The problem is that of `flows gd`: 100 digits, a tanh network of 1,754 parameters, squared error,
 eta = 0.3, at a time when some directions are at the edge of stability.
 
-    ours     one graph per point, batched reverse mode, our eigen-solver and our own small solver of
-             the complementarity problem
+    ours     batched reverse mode, recorded once and replayed without a graph, our eigen-solver and
+             our own small solver of the complementarity problem
     plain    what the formulas say: Hessian times vector by forward over reverse mode
              (torch.func.jvp of grad, vmap over the vectors), third derivatives by another jvp,
              scipy's LOBPCG from the vectors of the step before, and the quadratic
