@@ -130,7 +130,7 @@ def plain(heads: int, width: int) -> Callable[[int], None]:
 
     def run(steps: int) -> None:
         for _ in range(steps):
-            subject, relation = data.random_queries(task, 256, stream, "cpu")
+            subject, relation = data.random_queries(task, 256, stream)
             tokens = data.prompts(task, subject, relation, stream, shuffle=True)
             labels = facts.answers[subject * task.relations + relation]
             adam.zero_grad()

@@ -37,7 +37,7 @@ def test_random_facts_are_uniform():
 
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_a_prompt_holds_one_subject_one_relation_and_ends_with_eos(shuffle):
-    subject, relation = data.random_queries(TASK, 500, generator(), "cpu")
+    subject, relation = data.random_queries(TASK, 500, generator())
     tokens = data.prompts(TASK, subject, relation, generator(), shuffle)
     assert tokens.shape == (500, 9)
     assert (tokens[:, -1] == TASK.vocabulary - 1).all()
@@ -53,7 +53,7 @@ def test_a_prompt_holds_one_subject_one_relation_and_ends_with_eos(shuffle):
 
 
 def test_shuffled_subjects_stand_everywhere_but_last():
-    subject, relation = data.random_queries(TASK, 4000, generator(), "cpu")
+    subject, relation = data.random_queries(TASK, 4000, generator())
     tokens = data.prompts(TASK, subject, relation, generator(), shuffle=True)
     places = (tokens < 6).double().mean(0)
     assert places[-1] == 0

@@ -19,7 +19,7 @@ TABLE = data.structured_facts(TASK)
 
 
 def batch(task, table, size, generator):
-    subject, relation = data.random_queries(task, size, generator, "cpu")
+    subject, relation = data.random_queries(task, size, generator)
     counts = data.counts(data.prompts(task, subject, relation, generator), task.vocabulary)
     return counts[None], torch.from_numpy(table)[subject, relation][None]
 

@@ -56,7 +56,7 @@ def test_the_table_of_tokens_is_attention_written_out(heads, width):
     for _ in range(5):
         one.step()
     weights = {name: value[0] for name, value in one.parameters().items()}
-    subject, relation = data.random_queries(TASK, 50, generator(4), "cpu")
+    subject, relation = data.random_queries(TASK, 50, generator(4))
     tokens = data.prompts(TASK, subject, relation, generator(5), shuffle=True)
     expected = written_out(weights, one.facts, tokens, size.padded.heads, 3)
     found = one.logits(data.counts(tokens, TASK.vocabulary))[0]
@@ -66,7 +66,7 @@ def test_the_table_of_tokens_is_attention_written_out(heads, width):
 def test_positions_and_names_of_noise_do_not_matter():
     """A prompt is its counts (positions); renaming noise with its embeddings changes nothing."""
     one = model([Size(8, 2, 4, 16)])
-    subject, relation = data.random_queries(TASK, 20, generator(), "cpu")
+    subject, relation = data.random_queries(TASK, 20, generator())
     tokens = data.prompts(TASK, subject, relation, generator())
     order = torch.randperm(TASK.length - 1, generator=generator(6))
     moved = torch.cat([tokens[:, order], tokens[:, -1:]], 1)
@@ -120,7 +120,7 @@ def test_the_gradient_is_that_of_the_cross_entropy():
     for _ in range(10):
         ours.step()
         reference.flat = flat
-        counts, labels = reference.pieces()[0]
+        counts, labels = reference.pieces(reference.draw())[0]
         adam.zero_grad()
         torch.nn.functional.cross_entropy(reference.logits(counts)[0], labels).backward()
         adam.step()

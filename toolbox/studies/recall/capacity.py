@@ -213,7 +213,7 @@ def _trained(run: Run, shape: Shape, how: Method, N: int, who: Sequence[int]) ->
 
 def _generator(run: Run, name: str, shape: Shape, repeat: int, N: int) -> torch.Generator:
     stream = (name, shape.d, shape.width or 0, shape.outputs or 0)
-    return run.torch_generator(repeat, *stream, N)
+    return run.torch_generator(repeat, *stream, N, device="cpu")
 
 
 def _write_trial(

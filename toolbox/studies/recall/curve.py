@@ -26,7 +26,7 @@ def curve(run: Run, p: Curve) -> None:
 def _in_closed_form(run: Run, p: Curve, shape: Shape, N: int) -> None:
     found = np.zeros(run.repeats)
     for repeat in run.cells(range(run.repeats), "replicates", found):
-        generator = run.torch_generator(repeat, *_stream(p), N)
+        generator = run.torch_generator(repeat, *_stream(p), N, device="cpu")
         found[repeat] = superposition_accuracy(
             p.d, N, shape.outputs, p.draws, generator, run.device, run
         )
@@ -47,7 +47,7 @@ def _trained(run: Run, p: Curve, shape: Shape, N: int) -> None:
     """A replicate whose loss is not finite ends there, at this N."""
     model = Memory(
         shape, N, range(run.repeats), (p.lr,),
-        lambda repeat, N: run.torch_generator(repeat, *_stream(p), N), run.device,
+        lambda repeat, N: run.torch_generator(repeat, *_stream(p), N, device="cpu"), run.device,
     )  # fmt: skip
     going = np.ones(run.repeats, dtype=bool)
     with threads_for(model.largest()):

@@ -73,10 +73,9 @@ def prompts(
     return torch.cat([body, end], dim=1)
 
 
-def random_queries(
-    task: Task, batch: int, generator: torch.Generator, device: str
-) -> tuple[Tensor, Tensor]:
-    """Subjects and relations, uniform: two (B,)."""
+def random_queries(task: Task, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Subjects and relations, uniform: two (B,), on the generator's device."""
+    device = generator.device
     subject = torch.randint(task.subjects, (batch,), generator=generator, device=device)
     relation = torch.randint(task.relations, (batch,), generator=generator, device=device)
     return subject, relation
@@ -96,8 +95,8 @@ def counts(tokens: Tensor, vocabulary: int) -> Tensor:
 
 def unit_rows(count: int, d: int, generator: torch.Generator, device: str) -> Tensor:
     """Embeddings of an associative memory: Gaussian rows scaled to unit length, (count, d)."""
-    rows = torch.randn(count, d, generator=generator, device=device)
-    return torch.nn.functional.normalize(rows, dim=1)
+    rows = torch.randn(count, d, generator=generator, device=generator.device)
+    return torch.nn.functional.normalize(rows, dim=1).to(device)
 
 
 def association(inputs: int, outputs: int | None) -> np.ndarray:

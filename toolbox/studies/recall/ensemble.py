@@ -20,6 +20,8 @@ from torch import Tensor
 
 from toolbox.core.run import Run
 
+from .on_device import BLOCK, Replay
+
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 STATED = ("flat", "first", "second", "rate")
 SMALL = 2**18
@@ -44,8 +46,14 @@ def threads_for(numbers: int) -> Iterator[None]:
 class Ensemble(ABC):
     """E networks with the parameters of each in one row of `flat`, (E, P).
 
-    A model says in `pieces` what the step trains on and in `logits` what it computes.
+    A model says in `draw` what a step draws, in `pieces` what it trains on and in `logits` what it
+    computes. On a GPU the steps are those of `on_device`.
     """
+
+    stream: torch.Generator | None = None
+    """What `draw` draws from, on the CPU for every device; None: a step draws nothing."""
+    failed: Tensor | None = None
+    """Set while a step is captured: where it notes that it should have looked at a number."""
 
     def __init__(self, initial: Mapping[str, Tensor], rates: Sequence[float]) -> None:
         """initial : name -> (E, *shape); rates : the learning rate of each member, (E,)."""
@@ -56,6 +64,8 @@ class Ensemble(ABC):
         self.first, self.second = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
         self.rate = torch.tensor(rates, dtype=torch.float32, device=self.flat.device)[:, None]
         self.steps = 0
+        self.captured = self.flat.is_cuda
+        self.replay: Replay | None = None
 
     @property
     def members(self) -> int:
@@ -71,9 +81,14 @@ class Ensemble(ABC):
             for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
         }
 
+    def draw(self) -> tuple[Tensor, ...]:
+        """What the next step draws, on the CPU."""
+        return ()
+
     @abstractmethod
-    def pieces(self) -> list[tuple[Any, Tensor]]:
-        """The batch of the next step: inputs and labels (B,), cut where it would fill memory."""
+    def pieces(self, drawn: Sequence[Tensor]) -> list[tuple[Any, Tensor]]:
+        """The batch of a step, from what it drew: inputs and labels (B,), cut where it would fill
+        memory."""
 
     @abstractmethod
     def logits(self, inputs: Any) -> Tensor:
@@ -89,7 +104,17 @@ class Ensemble(ABC):
 
     def step(self) -> None:
         """One step of Adam on the cross entropy, its mean over the batch."""
-        pieces = self.pieces()
+        if self.captured:
+            self.replay = self.replay or Replay(self)
+            self.replay.step()
+            self.steps += 1
+            return
+        self.steps += 1
+        self.adam(self.gradient(self.draw()), self.steps)
+
+    def gradient(self, drawn: Sequence[Tensor]) -> Tensor:
+        """Of the cross entropy, its mean over the batch, in all parameters: (E, P)."""
+        pieces = self.pieces(drawn)
         gradient = torch.zeros_like(self.flat)
         for inputs, labels in pieces:
             logits = self.logits(inputs)
@@ -97,19 +122,22 @@ class Ensemble(ABC):
                 # The gradient of the cross entropy in the logits; the loss is never needed.
                 pull = torch.softmax(logits, dim=2)
                 right = labels.expand(self.members, -1)[..., None]
-                pull.scatter_add_(2, right, pull.new_tensor(-1.0).expand(right.shape))
+                pull.scatter_add_(2, right, pull.new_full((), -1.0).expand(right.shape))
             gradient += torch.autograd.grad(logits, self.flat, pull)[0]
         # The mean is taken here, where the numbers are few.
-        self.adam(gradient / sum(len(labels) for _, labels in pieces))
+        return gradient / sum(len(labels) for _, labels in pieces)
 
     @torch.no_grad()
-    def adam(self, gradient: Tensor) -> None:
-        """Kingma and Ba, arXiv:1412.6980, Algorithm 1; gradient : (E, P)."""
-        self.steps += 1
+    def adam(self, gradient: Tensor, steps: int | Tensor) -> None:
+        """Kingma and Ba, arXiv:1412.6980, Algorithm 1.
+
+        gradient : (E, P);  steps : t, this one counted; in a captured step a float64 tensor
+        """
+        past1, past2 = _power(BETA1, steps), _power(BETA2, steps)
         self.first.lerp_(gradient, 1 - BETA1)
         self.second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
-        scale = (self.second / (1 - BETA2**self.steps)).sqrt_().add_(EPSILON)
-        self.flat.sub_(self.first / scale * (self.rate / (1 - BETA1**self.steps)))
+        scale = (self.second / (1 - past2)).sqrt_().add_(EPSILON)
+        self.flat.sub_(self.first / scale * (self.rate / (1 - past1)))
 
     @torch.no_grad()
     def finite(self) -> np.ndarray:
@@ -117,17 +145,35 @@ class Ensemble(ABC):
 
         A loss or gradient that is not finite leaves weights that never become finite again.
         """
+        self.settle()
         return torch.isfinite(self.flat).all(dim=1).cpu().numpy()
+
+    def settle(self) -> None:
+        """See to it that the weights are those of all steps; called before they are looked at."""
+        if self.replay is not None:
+            self.replay.settle()
 
     def keep(self, members: Tensor) -> None:
         """Go on with some members only; members : (K,) indices."""
+        self.settle()
         for name in STATED:
             setattr(self, name, getattr(self, name).detach()[members].clone())
         self.flat.requires_grad_()
+        if self.replay is not None:
+            self.replay.rebuild()
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a resumed run needs."""
-        return {"steps": self.steps, **{name: getattr(self, name).detach() for name in STATED}}
+        """All that a resumed run needs; the stream as it stood `place` steps before."""
+        self.settle()
+        state = {"steps": self.steps, **{name: getattr(self, name).detach() for name in STATED}}
+        if self.stream is None:
+            return state
+        if self.replay is None:
+            return {**state, "stream": self.stream.get_state(), "place": 0, "plain": False}
+        if self.replay.at == BLOCK:
+            self.replay.next_block()
+        at, plain = self.replay.at, self.replay.plain
+        return {**state, "stream": self.replay.began, "place": at, "plain": plain}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
@@ -135,6 +181,16 @@ class Ensemble(ABC):
         for name in STATED:
             setattr(self, name, state[name].clone())
         self.flat.requires_grad_()
+        self.replay = None
+        if self.stream is not None:
+            self.stream.set_state(state["stream"].cpu())
+            if self.captured:
+                self.replay = Replay(self, state["place"])
+                self.replay.plain = state["plain"]
+
+
+def _power(base: float, steps: int | Tensor) -> float | Tensor:
+    return torch.exp(steps * math.log(base)) if isinstance(steps, Tensor) else base**steps
 
 
 # ----------------------------------------------------------------------------------- training

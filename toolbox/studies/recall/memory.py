@@ -73,7 +73,8 @@ class Memory(Ensemble):
         shape: Shape, N: int, outputs: int, generator: torch.Generator, device: str
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         def normal(rows: int, columns: int) -> Tensor:
-            return torch.randn(rows, columns, generator=generator, device=device).div_(rows**0.5)
+            drawn = torch.randn(rows, columns, generator=generator, device=generator.device)
+            return drawn.div_(rows**0.5).to(device)
 
         keys = data.unit_rows(N, shape.d, generator, device)
         values = data.unit_rows(outputs, shape.d, generator, device).T.contiguous()
@@ -82,8 +83,8 @@ class Memory(Ensemble):
         weights = {"W1": normal(shape.d, shape.width), "W2": normal(shape.width, shape.d)}
         return keys, values, {**weights, "b": torch.zeros(1, shape.width, device=device)}
 
-    def pieces(self) -> list[tuple[Tensor, Tensor]]:
-        """Full batch: every association."""
+    def pieces(self, drawn: Sequence[Tensor] = ()) -> list[tuple[Tensor, Tensor]]:
+        """Full batch: every association; nothing is drawn for it."""
         rows = max(1, PIECE * len(self.labels) // self.largest())
         keys, labels = torch.split(self.keys, rows, dim=1), torch.split(self.labels, rows)
         return list(zip(keys, labels, strict=True))

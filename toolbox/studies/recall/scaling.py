@@ -86,10 +86,10 @@ def scaling(run: Run, p: Scaling) -> None:
         task, size = task_of(S), point.size
         stream = (f"{point.alpha:g}:{point.beta:g}", size.d, S)
         facts = draw_facts(run, task, size.d, "random", p.evaluate, repeat, *stream)
-        generators = [run.torch_generator(repeat, "weights", *stream) for _ in p.lr]
+        generators = [run.torch_generator(repeat, "weights", *stream, device="cpu") for _ in p.lr]
         model = Transformer(
             facts, [size] * len(p.lr), generators, p.lr, p.batch,
-            run.torch_generator(repeat, "prompts", *stream),
+            run.torch_generator(repeat, "prompts", *stream, device="cpu"),
         )  # fmt: skip
         outcome = train(run, model, budget)
         run.write(

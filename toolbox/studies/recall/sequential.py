@@ -87,12 +87,12 @@ class _Sgd:
     ) -> None:
         """attention : value of the initial attention weights"""
         self.task, self.lr, self.batch, self.device = task, p.lr, p.batch, run.device
-        self.streams = [run.torch_generator(r, "prompts") for r in range(run.repeats)]
-        self.answers = [torch.from_numpy(table).to(self.device).flatten() for table in tables]
+        self.streams = [run.torch_generator(r, "prompts", device="cpu") for r in range(run.repeats)]
+        self.answers = [torch.from_numpy(table).flatten() for table in tables]
         self.model = LinearAttention(task, run.repeats, attention, p.init, self.device)
         self.conserved = attention**2 - task.outputs * p.init**2
-        queries = data.all_queries(task, p.contexts, self.device)
-        tests = [run.torch_generator(r, "test") for r in range(run.repeats)]
+        queries = data.all_queries(task, p.contexts, "cpu")
+        tests = [run.torch_generator(r, "test", device="cpu") for r in range(run.repeats)]
         self.test = self._prompts([queries] * run.repeats, tests)
 
     def _prompts(
@@ -103,14 +103,11 @@ class _Sgd:
         for (s, r), stream, answers in zip(queries, streams, self.answers, strict=True):
             counts.append(data.counts(data.prompts(self.task, s, r, stream), self.task.vocabulary))
             labels.append(answers[s * self.task.relations + r])
-        return torch.stack(counts), torch.stack(labels)
+        return torch.stack(counts).to(self.device), torch.stack(labels).to(self.device)
 
     def step(self) -> None:
         """One step of plain SGD on fresh prompts."""
-        queries = [
-            data.random_queries(self.task, self.batch, stream, self.device)
-            for stream in self.streams
-        ]
+        queries = [data.random_queries(self.task, self.batch, stream) for stream in self.streams]
         self.model.step(*self._prompts(queries, self.streams), self.lr)
 
     def state_dict(self) -> dict[str, Any]:

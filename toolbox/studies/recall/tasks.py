@@ -41,5 +41,5 @@ def draw_facts(
     else:
         table = data.random_facts(task, run.rng(repeat, "facts", *stream))
     contexts = -(-TEST_PROMPTS // task.facts) if evaluate == "facts" else 0
-    generator = run.torch_generator(repeat, "embeddings", *stream)
+    generator = run.torch_generator(repeat, "embeddings", *stream, device="cpu")
     return Facts.draw(task, d, contexts, table, generator, run.device)

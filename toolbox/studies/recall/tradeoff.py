@@ -29,9 +29,10 @@ def tradeoff(run: Run, p: Tradeoff) -> None:
         for padded, sizes in run.cells(classes.items(), "groups of cells"):
             facts = draw_facts(run, task, p.dim, "random", p.evaluate, repeat)
             generators = [
-                run.torch_generator(repeat, "weights", size.heads, size.width) for size in sizes
+                run.torch_generator(repeat, "weights", size.heads, size.width, device="cpu")
+                for size in sizes
             ]
-            stream = run.torch_generator(repeat, "prompts")
+            stream = run.torch_generator(repeat, "prompts", device="cpu")
             rates = [p.lr] * len(sizes)
             model = Transformer(facts, sizes, generators, rates, p.batch, stream, padded)
             outcome = train(run, model, budget)

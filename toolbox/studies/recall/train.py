@@ -24,8 +24,8 @@ def train(run: Run, p: Train) -> None:
     size = Size(p.dim, p.heads, p.head_dim, p.width)
     for repeat in run.replicates():
         drawn = draw_facts(run, task, p.dim, p.facts, p.evaluate, repeat)
-        weights = run.torch_generator(repeat, "weights", p.heads, p.width)
-        prompts = run.torch_generator(repeat, "prompts")
+        weights = run.torch_generator(repeat, "weights", p.heads, p.width, device="cpu")
+        prompts = run.torch_generator(repeat, "prompts", device="cpu")
         model = Transformer(drawn, [size], [weights], [p.lr], p.batch, prompts, size.padded)
         with threads_for(model.largest()):
             for _ in run.steps(p.steps, model):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -69,10 +68,10 @@ def initial(size: Size, into: Size, generator: torch.Generator, device: str) -> 
     """
 
     def normal(rows: int, columns: int, scale: float) -> Tensor:
-        return torch.randn(rows, columns, generator=generator, device=device) * scale
+        return torch.randn(rows, columns, generator=generator, device=generator.device) * scale
 
     def padded(block: Tensor, rows: int, columns: int) -> Tensor:
-        out = torch.zeros(rows, columns, device=device)
+        out = torch.zeros(rows, columns, device=block.device)
         out[: block.shape[0], : block.shape[1]] = block
         return out
 
@@ -87,8 +86,8 @@ def initial(size: Size, into: Size, generator: torch.Generator, device: str) -> 
     out["O"] = padded(normal(of_heads, d, d**-0.5), room, d)
     out["W1"] = padded(normal(d, width, d**-0.5), d, into.width)
     out["W2"] = padded(normal(width, d, max(width, 1) ** -0.5), into.width, d)
-    out["b"] = torch.zeros(1, into.width, device=device)
-    return out
+    out["b"] = torch.zeros(1, into.width)
+    return {name: value.to(device) for name, value in out.items()}
 
 
 @dataclass
@@ -119,18 +118,20 @@ class Facts:
     ) -> Facts:
         """Embeddings, and as test set every fact in `contexts` random contexts.
 
-        contexts = 0 stands for the paper's 1024 random prompts.
+        contexts = 0 stands for the paper's 1024 random prompts. All is drawn on the CPU, so that a
+        run on a GPU sees what one on a CPU sees.
         """
-        answers = torch.from_numpy(table).to(device).flatten()
-        embedding = torch.randn(task.vocabulary, d, generator=generator, device=device) / d**0.5
-        unembedding = torch.randn(task.outputs, d, generator=generator, device=device) / d**0.5
+        answers = torch.from_numpy(table).flatten()
+        embedding = torch.randn(task.vocabulary, d, generator=generator) / d**0.5
+        unembedding = torch.randn(task.outputs, d, generator=generator) / d**0.5
         if contexts:
-            subject, relation = data.all_queries(task, contexts, device)
+            subject, relation = data.all_queries(task, contexts, "cpu")
         else:
-            subject, relation = data.random_queries(task, 1024, generator, device)
+            subject, relation = data.random_queries(task, 1024, generator)
         tokens = data.prompts(task, subject, relation, generator)
         labels = answers[subject * task.relations + relation]
-        return cls(task, answers, embedding, unembedding.T.contiguous(), tokens, labels)
+        parts = (answers, embedding, unembedding.T.contiguous(), tokens, labels)
+        return cls(task, *(part.to(device) for part in parts))
 
 
 def by_table(counts: Tensor, score: Tensor, value: Tensor) -> Tensor:
@@ -188,14 +189,19 @@ class Transformer(Ensemble):
         super().__init__({k: torch.stack([one[k] for one in drawn]) for k in drawn[0]}, rates)
         self.facts, self.size, self.stream = facts, batch, stream
 
-    def pieces(self) -> list[tuple[Tensor, Tensor]]:
-        """Fresh prompts, the same for all members: counts (B, V) and labels (B,)."""
+    def draw(self) -> tuple[Tensor, ...]:
+        """Fresh prompts, the same for all members: tokens (B, T) and the numbers of their facts
+        (B,), on the CPU."""
         task = self.facts.task
-        device = str(self.flat.device)
-        subject, relation = data.random_queries(task, self.size, self.stream, device)
+        assert self.stream is not None
+        subject, relation = data.random_queries(task, self.size, self.stream)
         tokens = data.prompts(task, subject, relation, self.stream)
-        labels = self.facts.answers[subject * task.relations + relation]
-        return [(data.counts(tokens, task.vocabulary), labels)]
+        return tokens, subject * task.relations + relation
+
+    def pieces(self, drawn: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """Counts (B, V) and labels (B,)."""
+        tokens, facts = drawn
+        return [(data.counts(tokens, self.facts.task.vocabulary), self.facts.answers[facts])]
 
     def logits(self, inputs: Tensor) -> Tensor:
         """inputs : (B, V) counts. Returns (E, B, R D)."""
@@ -214,7 +220,10 @@ class Transformer(Ensemble):
         value = torch.bmm(x, p["V"]).view(E, V, H, d_h)
         spread = (score.detach().amax(dim=1) - score.detach().amin(dim=1)).amax(dim=1)
         far = spread > FAR  # (E,); by member, so that a member's numbers are its own
-        if not bool(far.any()):
+        if self.failed is not None:  # in a captured step, which cannot look
+            self.failed.logical_or_(far.any())
+            mixed = by_table(inputs, score, value)
+        elif not bool(far.any()):
             mixed = by_table(inputs, score, value)
         else:
             mixed = score.new_zeros(E, len(inputs), H * d_h)
@@ -244,6 +253,7 @@ class Transformer(Ensemble):
     def evaluate(self) -> dict[str, np.ndarray]:
         """On the test prompts, (E,) each: accuracy, relation accuracy (the answer is one of the
         relation's), loss, and the loss of the relation alone."""
+        self.settle()
         D, n = self.facts.task.answers, len(self.facts.labels)
         sums = torch.zeros(4, self.members, dtype=torch.float64, device=self.flat.device)
         for at in range(0, n, CHUNK):
@@ -257,12 +267,3 @@ class Transformer(Ensemble):
             sums += torch.stack([part.double().sum(dim=1) for part in parts])
         names = ("accuracy", "relation_accuracy", "loss", "loss_relation")
         return dict(zip(names, (sums / n).cpu().numpy(), strict=True))
-
-    def state_dict(self) -> dict[str, Any]:
-        """The stream of prompts too."""
-        return {**super().state_dict(), "stream": self.stream.get_state()}
-
-    def load_state_dict(self, state: Any) -> None:
-        """Go on from what `state_dict` returned."""
-        super().load_state_dict(state)
-        self.stream.set_state(state["stream"])
