@@ -13,7 +13,6 @@ from toolbox.studies.recall.transformer import Size
 from .test_transformer import generator, model
 
 
-
 @pytest.fixture(autouse=True)
 def _one_thread():
     before = torch.get_num_threads()

@@ -72,8 +72,8 @@ def haar_frame(rng: np.random.Generator, d: int, P: int) -> Floats:
 class Stream:
     """Batches cut from blocks; the next block is drawn in a thread while this one is used.
 
-    On a GPU blocks are drawn in line. The numbers are the same either way, and depend on the
-    generator and the block's size alone.
+    They are drawn on the CPU for every device, so that a GPU sees what a CPU sees. The numbers
+    depend on the generator and the block's size alone.
     """
 
     def __init__(
@@ -82,11 +82,14 @@ class Stream:
         generator: torch.Generator,
         width: int,
         batch: int,
+        device: str = "cpu",
     ) -> None:
-        """draw : (generator, rows) -> tensors with rows leading; width : numbers of a row."""
+        """draw : (generator, rows) -> tensors with rows leading; width : numbers of a row; device :
+        of what `next` returns."""
+        self.device = device
         self.draw, self.generator, self.batch = draw, generator, batch
         self.steps = max(1, BLOCK // (batch * width))
-        self.pool = ThreadPoolExecutor(1) if generator.device.type == "cpu" else None
+        self.pool = ThreadPoolExecutor(1)
         self.place = self.steps
         self.block: tuple[Tensor, ...] = ()
         self.before = generator.get_state()
@@ -96,19 +99,24 @@ class Stream:
         before = self.generator.get_state()
         return before, self.draw(self.generator, self.steps * self.batch)
 
+    def turn(self) -> bool:
+        """Go to the next block at the end of this one; whether it did."""
+        if self.place < self.steps:
+            return False
+        if self.ahead is not None:
+            self.before, self.block = self.ahead.result()
+        else:
+            self.before, self.block = self._next_block()
+        self.place = 0
+        self.ahead = self.pool.submit(self._next_block)
+        return True
+
     def next(self) -> tuple[Tensor, ...]:
         """The next batch: the drawn tensors, (b, ...) each."""
-        if self.place == self.steps:
-            if self.ahead is not None:
-                self.before, self.block = self.ahead.result()
-            else:
-                self.before, self.block = self._next_block()
-            self.place = 0
-            if self.pool is not None:
-                self.ahead = self.pool.submit(self._next_block)
+        self.turn()
         rows = slice(self.place * self.batch, (self.place + 1) * self.batch)
         self.place += 1
-        return tuple(part[rows] for part in self.block)
+        return tuple(part[rows].to(self.device) for part in self.block)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream stands."""
@@ -120,13 +128,11 @@ class Stream:
         self.before, self.place = state["before"], state["place"]
         if state["drawn"]:
             self.before, self.block = self._next_block()
-            if self.pool is not None:
-                self.ahead = self.pool.submit(self._next_block)
+            self.ahead = self.pool.submit(self._next_block)
 
     def close(self) -> None:
         """Let the thread go."""
-        if self.pool is not None:
-            self.pool.shutdown(wait=True)
+        self.pool.shutdown(wait=True)
 
 
 def normal(generator: torch.Generator, dtype: torch.dtype, *shape: int) -> Tensor:
@@ -138,14 +144,18 @@ def shared(
     run: Run, repeat: int, link: Link, d: int, P: int, sigma: float, frame: Tensor | None,
     batch: int, name: str, dtype: torch.dtype = torch.float32,
 ) -> Stream:  # fmt: skip
-    """Batches (x, y), (b, d) and (b,): one stream that every neuron and step size sees."""
+    """Batches (x, y), (b, d) and (b,): one stream that every neuron and step size sees.
+
+    frame : (d, P) on the CPU, or None for the first P axes
+    """
 
     def draw(generator: torch.Generator, rows: int) -> tuple[Tensor, ...]:
         x = normal(generator, dtype, rows, d)
         projected = x[:, :P] if frame is None else x @ frame
         return x, labels(link, projected, sigma, generator)
 
-    return Stream(draw, run.torch_generator(repeat, name, link.name, d, P), d, batch)
+    generator = run.torch_generator(repeat, name, link.name, d, P, device="cpu")
+    return Stream(draw, generator, d, batch, run.device)
 
 
 def reduced(
@@ -162,7 +172,8 @@ def reduced(
         outer = normal(generator, dtype, rows, m)
         return projected, outer, labels(link, projected, sigma, generator)
 
-    return Stream(draw, run.torch_generator(repeat, name, link.name, d, P), P + m, batch)
+    generator = run.torch_generator(repeat, name, link.name, d, P, device="cpu")
+    return Stream(draw, generator, P + m, batch, run.device)
 
 
 def labels(link: Link, projected: Tensor, sigma: float, generator: torch.Generator) -> Tensor:

@@ -16,6 +16,7 @@ from .cli import TwoStages, UntilArrival
 from .data import Stream
 from .link import Link
 from .model import Learner, Reduced, Shared
+from .on_device import Steps
 
 Floats = NDArray[np.float64]
 
@@ -58,8 +59,9 @@ def prepare(
         rng = run.rng(repeat, name, "lengths", link.name, d, P)
         learner: Learner = Reduced(link, tensor(u), tensor(r), d, etas, rng)
         return learner, data.reduced(run, repeat, link, d, P, problem.sigma, m, batch, name)
-    turned = None if frame is None else tensor(frame)
-    learner = Shared(link, tensor(v), P, etas, turned)
+    turned = None if frame is None else torch.from_numpy(frame).to(dtype=torch.float32)
+    on_device = None if turned is None else turned.to(run.device)
+    learner = Shared(link, tensor(v), P, etas, on_device)
     stream = data.shared(run, repeat, link, d, P, problem.sigma, turned, batch, name)
     return learner, stream
 
@@ -112,10 +114,11 @@ def race(run: Run, p: UntilArrival, problem: Problem, learner: Learner, stream: 
     S = len(learner.etas)
     arrival = Arrival(np.full(S, np.nan), np.full(S, np.nan), np.zeros(S))
     at = Standing(np.arange(S), p.max_samples)
+    steps = Steps(learner, stream)
     for _ in run.steps(None, learner, stream, arrival, at):
         if not len(at.alive) or at.n >= at.limit:
             break
-        learner.step(*stream.next())
+        steps.advance()
         at.n += stream.batch
         arrival.seen[at.alive] = at.n
         if at.n < at.due and at.n < at.limit:
@@ -207,9 +210,10 @@ def stages(
         if learner is not None:  # the second stage goes on from the first
             fresh.load_state_dict({**learner.state_dict(), "etas": etas})
         learner = fresh
+        steps = Steps(learner, stream)
         try:
             for step in run.steps(total, learner, stream, due, label=f"steps to {name}"):
-                learner.step(*stream.next())
+                steps.advance()
                 n = seen + (step + 1) * batch
                 if record is not None and (n >= due["samples"] or step + 1 == total):
                     due["samples"] = n + n // 50
