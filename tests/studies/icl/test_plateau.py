@@ -236,7 +236,7 @@ def test_the_escape_is_empty_where_censored_and_marked_once_where_not(cli, tmp_p
     assert (mix["sequences"] == 4 * mix["steps_run"]).all()  # half of a batch of 8
 
 
-@pytest.mark.parametrize("model", ["lstm", "gru", "mamba"])
+@pytest.mark.parametrize("model", ["lstm", "gru", "mamba", "hyena"])
 def test_every_backbone_trains_and_differs(cli, tmp_path, model):
     flags = ("--model", model, "--watch", "linear", "--no-duplicates", "--steps", "20")
     assert cli("icl", "plateau", *TINY, *flags, "--out", str(tmp_path)).code == 0

@@ -45,9 +45,9 @@ class Training:
             "for each example, which is not the paper's form and stands in for it."
         ),
     ] = "interleave"
-    model: Annotated[Literal["gpt", "lstm", "gru", "mamba"], typer.Option(help="The network.")] = (
-        "gpt"
-    )
+    model: Annotated[
+        Literal["gpt", "lstm", "gru", "mamba", "hyena"], typer.Option(help="The network.")
+    ] = "gpt"
     embd: Annotated[int, typer.Option(help="Width of the network."), Ge(1), Le(4096)] = 32
     layers: Annotated[int, typer.Option(help="Layers of the network."), Ge(1), Le(64)] = 2
     heads: Annotated[

@@ -43,6 +43,10 @@ def init(
           in +-1/sqrt(fan in), as torch has them.
     Errors: `ValueError` for an unknown kind.
     """
+    if kind == "hyena":
+        from . import hyena
+
+        return hyena.init(sizes, std, generator)
     if kind != "gpt":
         from . import recurrent
 
@@ -97,6 +101,10 @@ def forward(
                 no other. The numbers are the same to rounding
     Returns (E, B, len(read)).
     """
+    if kind == "hyena":
+        from . import hyena
+
+        return hyena.forward(params, tokens, sizes, read)
     if kind != "gpt":
         from . import recurrent
 
