@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
 from toolbox.core import scheduler
 from toolbox.core.errors import UsageError
@@ -51,12 +53,21 @@ def set_threads(threads: int | None) -> int:
     return count
 
 
+DRIVERS = ("nvidiactl", "kfd", "dxg", "nvmap", "nvhost-ctrl")
+"""Files in /dev of the drivers of NVIDIA, AMD, Windows' Linux and NVIDIA's small boards."""
+
+
+def no_driver() -> bool:
+    """Whether this is a Linux without a GPU's driver: then torch is not imported to ask for one."""
+    return sys.platform == "linux" and not any(Path("/dev", each).exists() for each in DRIVERS)
+
+
 def torch_device(asked: str) -> str:
     """The torch device behind `--device`: `auto` is CUDA where there is one, else the CPU.
 
     Errors: `UsageError` when the device asked for is not there.
     """
-    if asked == "cpu":
+    if asked == "cpu" or (asked == "auto" and no_driver()):
         return "cpu"
     import torch
 

@@ -4,22 +4,32 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 
-from toolbox.studies.hierarchical import basis, data, links, measure, model, moments, theory
+from toolbox.studies.hierarchical import (
+    basis,
+    data,
+    links,
+    measure,
+    model,
+    moments,
+    on_device,
+    theory,
+)
 
 
 def stream(name=0):
     return lambda block: np.random.default_rng([name, block])
 
 
-def grown(task, sizes, workers=1, name=0):
+def grown(task, sizes, workers=1, name=0, device=""):
     """M at each of the sizes."""
     moment = moments.Moment.start(task, stream(name), sizes[0])
     found = []
     with ThreadPoolExecutor(workers) as pool:
         for n in sizes:
             while moment.n < n:
-                moments.grow(moment, task, stream(name), n, pool, workers)
+                moments.grow(moment, task, stream(name), n, pool, workers, device)
             found.append(moment.matrix())
     return found
 
@@ -155,3 +165,25 @@ def test_more_steps_drive_the_overlap_to_one():
     assert by_steps[0] < 0.4
     assert by_steps[2] > 0.98
     assert by_steps[3] > 0.9999
+
+
+# ------------------------------------------------------------------------------- by torch
+
+
+@pytest.mark.parametrize("d", [2, 5, 12])
+def test_the_quadratics_of_torch_are_those_of_numpy(d):
+    x = np.random.default_rng(0).standard_normal((d, 9))
+    assert np.allclose(on_device.phi(torch.from_numpy(x)).numpy(), basis.phi(x), atol=1e-12)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_the_matrix_by_torch_is_that_by_numpy_to_rounding(monkeypatch, device):
+    monkeypatch.setattr(moments, "BLOCK", 5000)
+    monkeypatch.setattr(moments, "WINDOW", 2)
+    monkeypatch.setattr(on_device, "NUMBERS", 35 * 1200)
+    task, sizes = make(), [3000, 31_000]
+    for by_numpy, by_torch in zip(
+        grown(task, sizes), grown(task, sizes, 2, device=device), strict=True
+    ):
+        assert np.abs(by_numpy - by_torch).max() < 1e-5
+        assert np.abs(by_numpy).max() > 0.1

@@ -157,13 +157,14 @@ def sample(task: Task, source: Stream, stop: int) -> tuple[Floats, Floats]:
 def growing(
     run: Run, workers: Crew, task: Task, source: Stream, sizes: Sequence[int]
 ) -> Iterator[tuple[int, Floats]]:
-    """(n, M) for each n of `sizes`, on one growing sample."""
+    """(n, M) for each n of `sizes`, on one growing sample; on a GPU its products alone."""
+    device = "" if run.device == "cpu" else run.device
     moment = Moment.start(task, source, sizes[0])
     for n in run.cells(sizes, "sample sizes", moment):
         for _ in run.steps(None, moment, label="blocks of samples"):
             if moment.n >= n:
                 break
-            moments.grow(moment, task, source, n, workers.pool, workers.size)
+            moments.grow(moment, task, source, n, workers.pool, workers.size, device)
         yield n, moment.matrix()
 
 

@@ -8,7 +8,7 @@ No array of n x D exists, and n is bounded by patience alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -23,6 +23,8 @@ Stream = Callable[[int], np.random.Generator]
 
 BLOCK = 1 << 15
 """Samples that one worker sums in single precision before they join the double-precision total."""
+WINDOW = 16
+"""Blocks that a GPU sums before the host has the result."""
 CHUNK = 4096
 """Samples of one product. With fewer, adding to the D x D sum costs as much as the product; with
 more, phi leaves the cache (timed from d = 12 to 64)."""
@@ -48,12 +50,23 @@ def block_sum(task: Task, rng: np.random.Generator, n: int, centre: float) -> tu
     """Sum of (y - centre) phi phi' over n fresh samples, (D, D), and of y."""
     D = basis.size(task.d)
     C, total = np.zeros((D, D), np.float32), 0.0
-    for start in range(0, n, CHUNK):
-        x = data.sphere(rng, task.d, min(CHUNK, n - start))
-        y = data.labels(task, x)
+    for x, y in chunks(task, rng, n):
         total += float(y.sum())
         add_weighted(C, x, y - centre)
     return C, total
+
+
+def chunks(task: Task, rng: np.random.Generator, n: int) -> Iterator[tuple[Floats, Floats]]:
+    """n fresh samples, CHUNK at a time: x (d, B) and y (B,)."""
+    for start in range(0, n, CHUNK):
+        x = data.sphere(rng, task.d, min(CHUNK, n - start))
+        yield x, data.labels(task, x)
+
+
+def whole_block(task: Task, rng: np.random.Generator, n: int) -> tuple[Floats, Floats]:
+    """The samples of a block at once, the same as `block_sum` sees: x (d, n) and y (n,)."""
+    drawn = list(chunks(task, rng, n))
+    return np.concatenate([x for x, _ in drawn], axis=1), np.concatenate([y for _, y in drawn])
 
 
 @dataclass
@@ -79,12 +92,12 @@ class Moment:
         x = data.sphere(stream(0), task.d, min(first, CHUNK))
         return cls(np.zeros((D, D)), 0.0, 0, 0, float(data.labels(task, x).mean()))
 
-    def add(self, C: Floats, labels: float, n: int) -> None:
-        """Add the next block's sums."""
+    def add(self, C: Floats, labels: float, n: int, blocks: int = 1) -> None:
+        """Add the sums of the next block, or of several."""
         self.total += C
         self.labels += labels
         self.n += n
-        self.block += 1
+        self.block += blocks
 
     def matrix(self) -> Floats:
         """M of the samples so far, (D, D), symmetric."""
@@ -99,15 +112,24 @@ def blocks(start: int, stop: int) -> list[int]:
 
 
 def grow(
-    moment: Moment, task: Task, stream: Stream, stop: int, pool: Executor, workers: int
-) -> None:
+    moment: Moment, task: Task, stream: Stream, stop: int, pool: Executor, workers: int,
+    device: str = "",
+) -> None:  # fmt: skip
     """Add the next blocks, one for each worker, on the way to `stop` samples.
 
     stream : block number -> its generator. Blocks are added in their order, so that the sum does
              not depend on how many workers there are.
+    device : the torch device of the products, WINDOW blocks at a time; by default numpy's
     """
-    window = blocks(moment.n, stop)[:workers]
+    window = blocks(moment.n, stop)[: WINDOW if device else workers]
     numbers = range(moment.block, moment.block + len(window))
+    if device:
+        from . import on_device
+
+        drawn = pool.map(lambda number, n: whole_block(task, stream(number), n), numbers, window)
+        C, total = on_device.window_sum(drawn, moment.centre, device)
+        moment.add(C, total, sum(window), len(window))
+        return
     found = pool.map(
         lambda number, n: block_sum(task, stream(number), n, moment.centre), numbers, window
     )

@@ -101,9 +101,8 @@ def forward(
     tokens : (E, B, T, inputs)
     Returns (E, B, len(read)).
     """
-    read = torch.as_tensor(read, device=tokens.device)
     # Nobody reads what comes after the last position.
-    x = tokens[:, :, : int(read.max()) + 1].transpose(1, 2)
+    x = tokens[:, :, : int(max(read)) + 1].transpose(1, 2)
     x = linear(x, params["in.w"], params["in.b"])
     for i in range(sizes.layers):
         layer = {name[len(f"{i}.") :]: p for name, p in params.items() if name.startswith(f"{i}.")}
@@ -111,7 +110,10 @@ def forward(
             x = x + mamba(rms_norm(x, layer["norm.w"]), layer)
         else:
             x = {"lstm": lstm, "gru": gru}[kind](x, layer)
-    x = x[:, read]
+    if isinstance(read, range):  # a slice: an index would be copied from the host in every step
+        x = x[:, read.start : read.stop : read.step].contiguous()
+    else:
+        x = x[:, torch.as_tensor(read, device=x.device)]
     if kind == "mamba":
         x = rms_norm(x, params["norm.w"])
     return linear(x, params["out.w"], params["out.b"])[..., 0].transpose(1, 2)
