@@ -26,7 +26,9 @@ def ran(*words: str) -> subprocess.CompletedProcess[str]:
     [
         ("network", ["network float32"]),
         ("hierarchical", ["moments, d = 8"]),
-        ("multiindex", ["multiindex train, smoke", "multiindex identify, smoke", "verdicts"]),
+        pytest.param(
+            "multiindex", ["multiindex train, smoke", "multiindex identify, smoke"], marks=slow
+        ),
         pytest.param("recall", ["recall scaling, smoke", "recall mlp, smoke"], marks=slow),
         pytest.param("icl", ["icl plateau, smoke", "same verdicts"], marks=slow),
     ],
