@@ -269,7 +269,7 @@ def commands(*lines: str, target: str = "at least 1") -> Callable[[Report], None
             ratio = ""
             if len(found) == 2:
                 (card, ours), (cores, theirs) = found.values()
-                agree = "same verdicts" if ours == theirs else "verdicts differ"
+                agree = "same verdicts" if ours and ours == theirs else "verdicts differ or none"
                 ratio = f"{cores / card:.2f} times as fast, {agree}"
             report.row(f"{line}, {preset}", said or "nothing", ratio, target)
 
