@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from toolbox.app import run
-from toolbox.studies.refuel import cli, common, data, methods
+from toolbox.studies.refuel import cli, common, data, learn, methods
 from toolbox.studies.refuel.data import Game
+from toolbox.studies.refuel.flags import METHOD_NAMES
 from toolbox.studies.refuel.methods import METHODS
 
 
@@ -31,7 +33,7 @@ def collected(names: list[str], count: int = 3000, **extra) -> tuple[Game, metho
 
 
 def test_the_flags_name_all_methods():
-    assert tuple(METHODS) == cli.METHOD_NAMES
+    assert tuple(METHODS) == METHOD_NAMES
 
 
 def test_last_turn_methods_learn_the_judged_turn():
@@ -119,8 +121,6 @@ SMALL = ["--preset", "smoke", "--quiet"]
 
 
 def curve_of(tmp_path, *extra):
-    import pandas as pd
-
     assert run(["refuel", "dialogue", *SMALL, "--out", str(tmp_path), *extra]) == 0
     return pd.read_csv(next(tmp_path.glob("refuel/dialogue/*/curve.csv")))
 
@@ -169,3 +169,75 @@ def test_refusals(tmp_path, capsys):
     assert run(["refuel", "theory", "--out", str(tmp_path), "--horizon", "2"]) == 2
     assert "forbids nothing" in capsys.readouterr().err
     assert common.methods_of(("PPO", "REFUEL")) == ("REFUEL", "PPO")
+
+
+def test_swapped_labels_exchange_who_writes_the_beginnings():
+    """A method that begins with the base policy gets what the same method online gets, and back."""
+    _, true = collected(["REBEL-MT-MIXED", "REFUEL", "REBEL-LT-MIXED", "REBEL-LT-ONLINE"])
+    _, swapped = collected(
+        ["REBEL-MT-MIXED", "REFUEL", "REBEL-LT-MIXED", "REBEL-LT-ONLINE"], labels="swapped"
+    )
+    for here, there in ((0, 1), (1, 0), (2, 3), (3, 2)):
+        for name in ("state", "first", "second"):
+            assert (getattr(swapped, name)[here] == getattr(true, name)[there]).all()
+        assert (swapped.reward[:, here] == true.reward[:, there]).all()
+    assert (true.state[0] != true.state[1]).any()
+
+
+def test_shuffled_rewards_are_the_same_rewards_without_a_tie_to_the_answers():
+    _, true = collected(["REFUEL"], 20_000)
+    _, shuffled = collected(["REFUEL"], 20_000, labels="shuffled")
+    assert (true.first == shuffled.first).all()
+    assert np.allclose(np.sort(true.reward.ravel()), np.sort(shuffled.reward.ravel()))
+    apart = [each.reward[0] - each.reward[1] for each in (true, shuffled)]
+    assert abs(np.corrcoef(*(each.ravel() for each in apart))[0, 1]) < 4.5 / np.sqrt(20_000)
+
+
+def test_every_method_is_tuned_on_the_same_grid_with_as_many_judged_dialogues(tmp_path):
+    """Each of the twelve methods is at each strength, and one of these is chosen for each."""
+    curve = curve_of(tmp_path, "--strengths", "0.5,1,3")
+    tuned = curve[curve["method"] != "base"]
+    grids = tuned.groupby("method")["strength"].unique()
+    assert set(grids.index) == set(METHODS)
+    assert all(sorted(each) == [0.5, 1.0, 3.0] for each in grids)
+    assert (tuned.groupby("method").size() == len(tuned) / len(METHODS)).all()
+    chosen = tuned[tuned["chosen"] & tuned["last_iteration"] & tuned["last_turn"]]
+    assert (chosen.groupby("method").size() == 1).all()
+    last = tuned[tuned["last_iteration"] & tuned["last_turn"]]
+    best = last.groupby("method")["reward"].max()
+    assert np.allclose(chosen.set_index("method")["reward"].loc[best.index], best)
+
+
+def test_every_method_learns_from_as_many_judged_dialogues():
+    """2 N in an iteration: two of each pair, or N first messages with two dialogues each."""
+    setting = common.setting_of(cli.Dialogue(pairs=64, iters=3), 4, 1.5)
+    for name, method in METHODS.items():
+        group = learn.WholeGroup if method.group == "whole" else learn.PairGroup
+        pool = group([(method, 1.0)], setting).pool()[0]
+        judged = pool.shape[1] * (1 if method.group == "whole" else 2)
+        iterations = 3 if method.group == "offline" else 1  # its fixed data serve all iterations
+        assert judged == 2 * 64 * iterations, name
+
+
+@pytest.mark.parametrize("labels", ["shuffled", "swapped"])
+def test_negative_controls(tmp_path, labels):
+    """Six seeds of the game that the claims are tested on.
+
+    shuffled: no method beats the base. Its gain is the mean over its strengths: the best of some
+    strengths, chosen by the exact reward, would be positive by the choice alone.
+    swapped: what is called REFUEL no longer beats what is called REBEL-MT-MIXED.
+    """
+    extra = ["--methods", "REFUEL,REBEL-MT-MIXED,DPO-LT-ONLINE,RLOO,PPO"]
+    line = ["refuel", "dialogue", "--preset", "contract", "--repeats", "6", "--quiet", *extra]
+    assert run([*line, "--labels", labels, "--out", str(tmp_path)]) == 0
+    curve = pd.read_csv(next(tmp_path.glob("refuel/dialogue/*/curve.csv")))
+    base = curve[(curve["method"] == "base") & curve["last_turn"]].set_index("repeat")["reward"]
+    last = curve[curve["last_iteration"] & curve["last_turn"]]
+    reward = last.pivot_table(index="repeat", columns="method", values="reward", aggfunc="mean")
+    if labels == "swapped":
+        assert (reward["REFUEL"] - reward["REBEL-MT-MIXED"]).mean() < 0
+        return
+    gain = reward.sub(base, axis=0)
+    upper = gain.mean() + 2.57 * gain.std() / np.sqrt(6)  # Student t, 5 degrees of freedom, 95 %
+    assert (gain.mean() < 0.15).all(), gain.mean()
+    assert (upper < 0.3).all(), upper

@@ -6,11 +6,11 @@ from typing import Any
 
 from toolbox.core.errors import ParameterError
 
-from .cli import METHOD_NAMES, Training
 from .data import Game
+from .flags import METHOD_NAMES, Training
 from .learn import Setting
 
-RATES = {"mlp": 0.003, "table": 0.05}
+RATES = {"mlp": 0.003, "table": 0.05, "transformer": 0.003}
 
 
 def check_chances(p: Any) -> None:
@@ -44,4 +44,5 @@ def setting_of(p: Training, horizon: int, bonus: float) -> Setting:
     return Setting(
         Game(horizon, p.topics, p.contents, bonus), p.p_clarify, p.p_answer, p.iters, p.pairs,
         p.steps, p.batch, p.lr or RATES[p.policy], p.strengths, p.policy, p.width, p.judge, p.noise,
+        p.labels,
     )  # fmt: skip

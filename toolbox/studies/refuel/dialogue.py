@@ -11,34 +11,52 @@ from . import values
 from .cli import Dialogue
 from .common import check_chances, methods_of, setting_of
 from .data import Floats
-from .learn import Job, Learned, Member, learned, members_of
+from .learn import Learned, Member, Setting, learned, members_of
+from .sequence import Laws, learned_sequences
 
 
 def dialogue(run: Run, p: Dialogue) -> None:
-    """One row per replicate, method, strength, iteration and turn; all values exact.
+    """One row per replicate, method, strength, iteration and turn.
 
-    Errors: `ParameterError` for unknown methods, chances that sum to 1.
+    Values are exact; those of a transformer, which sees the whole dialogue, are estimated.
+
+    Errors: `ParameterError` for unknown methods, chances that sum to 1, and transformers of a width
+    that is no multiple of 16.
     """
     check_chances(p)
     names = methods_of(p.methods)
     setting = setting_of(p, p.horizon, p.bonus)
+    if p.policy == "transformer":
+        for repeat, laws in learned_sequences(run, setting, names, p.layers, p.evaluated):
+            run.write("curve", evaluated(setting, names, laws, p.tau), repeat)
+        return
+    if run.device != "cpu":
+        run.say(f"--policy {p.policy} computes on the CPU; the transformer uses the GPU.")
     for job, left in learned(run, [(setting, names)]):
-        run.write("curve", evaluated(job, left, p.tau), job.repeat)
+        run.write("curve", evaluated(setting, names, exact_laws(setting, left), p.tau), job.repeat)
 
 
-def evaluated(job: Job, left: Learned, tau: float) -> pd.DataFrame:
+def exact_laws(setting: Setting, left: Learned) -> Laws:
+    """Exact laws of level and bonus of policies that see the state alone."""
+    game = setting.game
+    law, base = (
+        values.reward_law(game, *values.over_topics(game, each))
+        for each in (left.right, left.base_right)
+    )
+    return Laws(law, base, left.ended)
+
+
+def evaluated(setting: Setting, names: tuple[str, ...], laws: Laws, tau: float) -> pd.DataFrame:
     """Rows of one replicate; `chosen` marks each method's strength with the best final reward.
 
     The base policy comes first, as a method of its own, with the strength 0.
     """
-    game, members = job.setting.game, members_of(job.names, job.setting.strengths)
-    base_law = values.reward_law(game, *values.over_topics(game, left.base_right))
-    law = values.reward_law(game, *values.over_topics(game, left.right))
-    reward, level = values.expected(game, law)
-    wins = values.win_rate(game, law, base_law, tau)
+    game, members = setting.game, members_of(names, setting.strengths)
+    reward, level = values.expected(game, laws.law)
+    wins = values.win_rate(game, laws.law, laws.base, tau)
     best = best_strengths(members, reward[-1, :, -1])
     turns = np.arange(1, game.horizon + 1)
-    base_reward, base_level = values.expected(game, base_law)
+    base_reward, base_level = values.expected(game, laws.base)
     end = turns == game.horizon
     first = {"method": "base", "loss": "none", "scheme": "none", "strength": 0.0, "iteration": 0,
              "turn": turns, "reward": base_reward, "win_rate": 50.0, "level": base_level,
@@ -51,7 +69,7 @@ def evaluated(job: Job, left: Learned, tau: float) -> pd.DataFrame:
                 "strength": strength, "iteration": t, "turn": turns, "reward": reward[t, i],
                 "win_rate": 100 * wins[t, i], "level": level[t, i], "chosen": i in best,
                 "last_iteration": t == len(reward) - 1, "last_turn": end,
-                "ended": 0 <= left.ended[i] < t,
+                "ended": 0 <= laws.ended[i] < t,
             }))  # fmt: skip
     return pd.concat(parts, ignore_index=True)
 

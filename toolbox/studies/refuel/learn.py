@@ -54,6 +54,7 @@ class Setting:
     width: int
     judge: str
     noise: float
+    labels: str = "true"
     replay: bool = False
     kl: float = 0.0
 
@@ -61,11 +62,12 @@ class Setting:
 class Group:
     """Members that share a loss: (method, strength), their policies, the data of an iteration."""
 
-    def __init__(self, members: list[Member], setting: Setting) -> None:
+    def __init__(self, members: list[Member], setting: Setting, policies: Any = None) -> None:
         self.members, self.setting = members, setting
         game = setting.game
         inputs = game.inputs() if setting.policy == "mlp" else None
-        self.policies = Policies(inputs, game.states, game.answers, setting.width)
+        plain = Policies(inputs, game.states, game.answers, setting.width)
+        self.policies: Any = plain if policies is None else policies
         self.strength = torch.tensor([s for _, s in members])[:, None]
         self.valid = torch.zeros(len(members), dtype=torch.int64)
         self.ended = np.full(len(members), -1)
@@ -99,8 +101,8 @@ class Group:
 class PairGroup(Group):
     """Members that learn from pairs of answers."""
 
-    def __init__(self, members: list[Member], setting: Setting) -> None:
-        super().__init__(members, setting)
+    def __init__(self, members: list[Member], setting: Setting, policies: Any = None) -> None:
+        super().__init__(members, setting, policies)
         self.fixed = members[0][0].group == "offline"
         self.size = setting.pairs * (setting.iterations if self.fixed else 1)
         shape = (len(members), self.size)
@@ -130,7 +132,7 @@ class PairGroup(Group):
             rng = worker.rng(repeat, "fixed" if self.fixed else "pairs", t + part)
             found = m.collect_pairs(
                 rng, game, maps, methods, cumulative(policies), cumulative(base), s.pairs, s.judge,
-                s.noise, s.replay,
+                s.noise, s.replay, s.labels,
             )  # fmt: skip
             self._pack(found, slice(part * s.pairs, (part + 1) * s.pairs))
         first, second = self.first.long(), self.second.long()
@@ -158,8 +160,8 @@ class PairGroup(Group):
         for each in self.pool():
             each[:] = each.gather(1, order)
         left = good.sum(dim=1)
-        self.ended[(left.numpy() == 0) & (self.ended < 0)] = t
-        self.valid[:] = left * torch.from_numpy(self.ended < 0)
+        self.ended[(left.cpu().numpy() == 0) & (self.ended < 0)] = t
+        self.valid[:] = left * torch.from_numpy(self.ended < 0).to(left.device)
 
     def batch_loss(self, uniform: Tensor) -> Tensor:
         """The regression or DPO; members without pairs stay where they are."""
@@ -173,8 +175,8 @@ class PairGroup(Group):
 class WholeGroup(Group):
     """Members that learn from whole dialogues: RLOO and PPO."""
 
-    def __init__(self, members: list[Member], setting: Setting) -> None:
-        super().__init__(members, setting)
+    def __init__(self, members: list[Member], setting: Setting, policies: Any = None) -> None:
+        super().__init__(members, setting, policies)
         shape = (len(members), 2 * setting.pairs, setting.game.horizon)
         self.said = torch.zeros(shape, dtype=torch.int32)
         self.gain, self.old = torch.zeros(shape), torch.zeros(shape)
@@ -191,7 +193,9 @@ class WholeGroup(Group):
             logs = torch.log_softmax(self.policies.logits().double(), dim=2)
         sums = cumulative(logs.exp().numpy())
         rng = worker.rng(repeat, "whole", t)
-        n, both, reward = m.collect_whole(rng, game, maps, sums, s.pairs, s.judge, s.noise)
+        n, both, reward = m.collect_whole(
+            rng, game, maps, sums, s.pairs, s.judge, s.noise, s.labels
+        )
         state = np.stack([each.state for each in both], axis=1)
         answer = np.stack([each.answer for each in both], axis=1)
         flat = (state * game.answers + answer).reshape(len(self.members), -1, game.horizon)

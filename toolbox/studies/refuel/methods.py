@@ -96,6 +96,7 @@ def collect_pairs(
     judge: str,
     noise: float,
     replay: bool = False,
+    labels: str = "true",
 ) -> Pairs:
     """Section 2.3 of the paper's sampling: roll in, reset once, finish both dialogues.
 
@@ -103,6 +104,8 @@ def collect_pairs(
     The luck is that of the replicate: members share topics, uniforms and turns.
     replay : the messages of all turns are those of dialogues of the base policy, and both answers
              of a pair, with what follows them, get the same messages
+    labels : true, or a negative control. shuffled: rewards are permuted among the dialogues;
+             swapped: base and current policy write each other's beginnings
     """
     n, any_turn = draw_turns(rng, game, count, judge)
     lucks = draw_luck(rng, game, count), draw_luck(rng, game, count)
@@ -111,6 +114,7 @@ def collect_pairs(
     last = np.array([method.last_turn for method in methods])[:, None]
     h = np.where(last, n, any_turn)
     begins = np.array([method.base_begins for method in methods])[:, None, None]
+    begins = begins != (labels == "swapped")
     rows = np.arange(members)[:, None, None]
     before = np.arange(game.horizon) < h[..., None]
     rows = np.where(begins & before, members, rows)  # row M is the base policy
@@ -127,13 +131,15 @@ def collect_pairs(
         return np.take_along_axis(values, h[..., None], axis=2)[..., 0]
 
     reward = np.stack([each.reward(game, n) for each in (one, two)])
+    if labels == "shuffled":
+        reward = shuffled(rng, reward)
     return Pairs(h, np.broadcast_to(n, h.shape), at(one.state), at(one.answer), at(two.answer),
                  reward + noise * errors[:, None])  # fmt: skip
 
 
 def collect_whole(
     rng: np.random.Generator, game: Game, maps: Maps, sums: Floats, count: int, judge: str,
-    noise: float,
+    noise: float, labels: str = "true",
 ) -> tuple[Ints, list[Dialogues], Floats]:  # fmt: skip
     """Two dialogues for each of N first topics: judged turn (N,), dialogues, rewards (2, M, N)."""
     n, _ = draw_turns(rng, game, count, judge)
@@ -142,7 +148,17 @@ def collect_whole(
     errors = rng.standard_normal((2, count))
     rows = np.arange(len(sums))[:, None, None]
     both = [roll(game, maps, sums, luck, rows) for luck in lucks]
-    return n, both, np.stack([each.reward(game, n) for each in both]) + noise * errors[:, None]
+    reward = np.stack([each.reward(game, n) for each in both])
+    if labels == "shuffled":
+        reward = shuffled(rng, reward)
+    return n, both, reward + noise * errors[:, None]
+
+
+def shuffled(rng: np.random.Generator, reward: Floats) -> Floats:
+    """Rewards (2, M, N) permuted among the 2 N dialogues, alike for every member."""
+    order = rng.permutation(2 * reward.shape[2])
+    flat = np.concatenate([reward[0], reward[1]], axis=1)[:, order]
+    return np.stack(np.split(flat, 2, axis=1))
 
 
 def advantages(method: str, n: Ints, states: Ints, reward: Floats, size: int) -> Floats:

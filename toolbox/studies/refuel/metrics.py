@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from .cli import METHOD_NAMES
+from .flags import METHOD_NAMES
 
 Tables = Mapping[str, pd.DataFrame]
 

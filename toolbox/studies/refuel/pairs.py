@@ -101,7 +101,7 @@ class Held:
     @torch.no_grad()
     def ratio(self, group: PairGroup) -> Tensor:
         """log pi(y) - log pi(y') of each pair, (M, N)."""
-        table = group.policies.logits().flatten(1).double()
+        table: Tensor = group.policies.logits().flatten(1).double()
         return table.gather(1, self.first) - table.gather(1, self.second)
 
     def notes(self, group: PairGroup, t: int, step: int) -> list[dict[str, Any]]:
