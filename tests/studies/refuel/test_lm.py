@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +135,8 @@ def test_adapters_alone_move_and_the_start_stays(made, game):
     model, tokenizer = made
     adapted = sources.with_adapters(model, 4)
     trainer = trainer_of((adapted, tokenizer), game, rate=1e-2)
+    # An untrained model may earn nothing in the game in so few dialogues; this reward always moves.
+    trainer.reward = lambda messages: float(len(messages[-1]["content"]))
     frozen = {n: p.clone() for n, p in adapted.named_parameters() if not p.requires_grad}
     history = list(trainer.train(1))
     assert [row["iteration"] for row in history] == [0, 1]
@@ -214,3 +221,101 @@ def test_rewards_that_are_shuffled_teach_nothing(made, game):
     trainer = Refuel(*made, game.user, lambda messages: float(rng.normal()), prompts, settings)
     last = list(trainer.train(1))[-1]
     assert abs(last["win_rate"] - 50) < 15
+
+
+SCRIPT = """
+import sys
+import numpy as np
+import torch
+torch.set_num_threads(1)
+from accelerate import Accelerator
+from toolbox.studies.refuel.data import Game
+from toolbox.studies.refuel.lm import Refuel, Settings, words
+
+accelerator = Accelerator(cpu=True) if sys.argv[2] == "accelerate" else None
+rng = np.random.default_rng
+game = words.WordGame.draw(Game(2, 2, 3), rng(0), rng(1))
+tokenizer = words.tokenizer_of(game.game)
+model = words.model_of(tokenizer, 16, 1, 0)
+
+
+def user(messages):  # of the messages alone, so that it does not matter which process asks
+    return f"level {game.after(messages)[0]} topic {len(str(messages)) % 2}"
+
+
+# 11 pairs in 3 parts for 2 processes, and batches of 5: no share is equal to another.
+settings = Settings(turns=2, pairs=11, steps=4, batch=5, rate=0.01, tokens=4, chunk=4, evaluated=9)
+trainer = Refuel(model, tokenizer, user, game.reward, game.prompts(), settings, 3, accelerator)
+history = list(trainer.train(2))
+if trainer.rank == 0:
+    torch.save((history, model.state_dict(), trainer.processes), sys.argv[1])
+if accelerator is not None:
+    accelerator.end_training()
+"""
+
+
+def results_here(folder: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> tuple:
+    """What the script came to in this process."""
+    monkeypatch.setattr(sys, "argv", ["train.py", str(folder / how), how])
+    exec(compile(SCRIPT, "train.py", "exec"), {})
+    return torch.load(folder / how, weights_only=False)
+
+
+def results_of_two(folder: Path) -> tuple:
+    """What the script came to in two processes that talk to each other by gloo."""
+    script, out = folder / "train.py", folder / "two"
+    script.write_text(SCRIPT)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    started = []
+    for rank in ("0", "1"):  # with what `accelerate launch` sets
+        env = {
+            **os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "WORLD_SIZE": "2",
+            "RANK": rank, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
+            "ACCELERATE_USE_CPU": "true",
+        }  # fmt: skip
+        line = [sys.executable, str(script), str(out), "accelerate"]
+        started.append(subprocess.Popen(line, env=env, stderr=subprocess.PIPE, text=True))
+    for each in started:
+        _, error = each.communicate(timeout=200)
+        assert each.returncode == 0, error
+    return torch.load(out, weights_only=False)
+
+
+def test_one_and_two_processes_of_accelerate_learn_what_one_without_it_learns(
+    tmp_path, monkeypatch
+):
+    state = pytest.importorskip("accelerate.state")
+    plain, weights, _ = results_here(tmp_path, "alone", monkeypatch)
+    assert [row["iteration"] for row in plain] == [0, 1, 2]
+    one = results_here(tmp_path, "accelerate", monkeypatch)
+    state.AcceleratorState._reset_state(reset_partial_state=True)
+    for processes, result in ((1, one), (2, results_of_two(tmp_path))):
+        found, theirs, number = result
+        assert number == processes
+        assert [row["pairs"] for row in found] == [row["pairs"] for row in plain]
+        for ours, other in zip(found, plain, strict=True):
+            assert ours == pytest.approx(other, rel=1e-4, nan_ok=True)
+        for name, value in weights.items():
+            assert torch.allclose(theirs[name], value, atol=1e-4 if processes > 1 else 1e-6), name
+
+
+def test_killed_half_way_it_goes_on_and_comes_to_the_same(tmp_path, stop_at, capsys):
+    """Stopped at each of several boundaries in turn: in the supervised steps, while collecting,
+    in the steps of an iteration and at an evaluation. The tables are those of an unstopped run."""
+    line = ["refuel", "lm", "--preset", "smoke", "--quiet", "--out"]
+    assert run([*line, str(tmp_path / "whole")]) == 0
+    stops = 0
+    for boundary in (5, 17, 4, 3, 3):
+        stop_at(boundary)
+        code = run([*line, str(tmp_path / "parts")])
+        assert code == 75, capsys.readouterr().err
+        stops += 1
+        assert not list(tmp_path.glob("parts/refuel/lm/*/progress.csv"))
+    stop_at(None)
+    assert run([*line, str(tmp_path / "parts")]) == 0
+    (whole,), (parts,) = (sorted(tmp_path.glob(f"{n}/refuel/lm/*")) for n in ("whole", "parts"))
+    for name in ("progress.csv", "turns.csv"):
+        assert (whole / name).read_bytes() == (parts / name).read_bytes()
+    assert len(json.loads((parts / "run.json").read_text())["resumed"]) == stops

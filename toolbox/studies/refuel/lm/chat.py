@@ -62,7 +62,8 @@ def response_log_probability(
 
     rows : tokens cut after the response, and where it begins. Later turns are not among them.
     """
-    ids, mask = padded([each for each, _ in rows], pad, False, model.device)
+    device = next(model.parameters()).device
+    ids, mask = padded([each for each, _ in rows], pad, False, device)
     logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float() / temperature
     logs = torch.log_softmax(logits, dim=2).gather(2, ids[:, 1:, None])[..., 0]
     begin = torch.tensor([start for _, start in rows], device=ids.device)[:, None]

@@ -62,6 +62,10 @@ class Refuel:
     reward : messages of a dialogue that ends with the assistant's -> its reward
     prompts : first messages of the user, one of which is drawn for each dialogue
     seed : of everything that is drawn
+    accelerator : `accelerate.Accelerator()` of a script that `accelerate launch` starts in several
+        processes, which all run the same lines. Each plays its share of the dialogues and takes its
+        share of every batch; gradients are averaged. The result is that of one process, but for
+        rounding, if user and reward depend on the messages alone
 
     Errors: `ParameterError` for settings that cannot work.
     """
@@ -75,7 +79,14 @@ class Refuel:
         prompts: Sequence[str],
         settings: Settings | None = None,
         seed: int = 0,
+        accelerator: Any = None,
     ) -> None:
+        self.processes, self.rank, self.accelerator = 1, 0, accelerator
+        self.trained = model
+        """The model that losses are computed with: in several processes it averages gradients."""
+        if accelerator is not None:
+            self.processes, self.rank = accelerator.num_processes, accelerator.process_index
+            model.to(accelerator.device)
         self.model, self.tokenizer, self.user, self.reward = model, tokenizer, user, reward
         self.prompts, self.settings, self.seed = list(prompts), settings or Settings(), seed
         if not self.prompts:
@@ -93,6 +104,9 @@ class Refuel:
         self.base = None if hasattr(model, "disable_adapter") else copy.deepcopy(model).eval()
         self.base_rewards: list[list[float]] = []
         model.eval()  # no dropout: the old log-probabilities must be those of the sampled policy
+        if accelerator is not None:
+            self.trained = accelerator.prepare_model(model)
+            self.trained.eval()
 
     # ---------------------------------------------------------------------------------- dialogues
 
@@ -123,7 +137,29 @@ class Refuel:
         draw = torch.Generator(device=self.model.device)
         return np.random.default_rng(sequence), draw.manual_seed(int(sequence.generate_state(1)[0]))
 
+    def shared(self, parts: int, function: Callable[[int], list[Any]]) -> list[Any]:
+        """function(part) of every part in their order, each done by one of the processes."""
+        mine = [function(part) for part in range(self.rank, parts, self.processes)]
+        if self.processes == 1:
+            return [each for part in mine for each in part]
+        from accelerate.utils import gather_object
+
+        # Process r did parts r, r + W, ...; one that had a part less adds an empty one.
+        most = -(-parts // self.processes)
+        every = gather_object(mine + [[]] * (most - len(mine)))
+        ordered = [every[r * most + i] for i in range(most) for r in range(self.processes)]
+        return [each for part in ordered for each in part]
+
     # -------------------------------------------------------------------------------------- pairs
+
+    def collect_all(self, iteration: int) -> list[Pair]:
+        """All pairs of an iteration, `settings.chunk` at a time."""
+        s = self.settings
+
+        def part(number: int) -> list[Pair]:
+            return self.collect(iteration, number, min(s.chunk, s.pairs - number * s.chunk))
+
+        return self.shared(-(-s.pairs // s.chunk), part)
 
     def collect(self, iteration: int, part: int, count: int) -> list[Pair]:
         """Some of the pairs of an iteration, with the log-ratios of the policy that wrote them.
@@ -161,10 +197,26 @@ class Refuel:
 
     def loss(self, pairs: list[Pair]) -> Tensor:
         """The regression: mean of ([log-ratio of y] - [log-ratio of y'] - eta (R - R'))^2."""
+        return self._squares(pairs).mean()
+
+    def _squares(self, pairs: list[Pair]) -> Tensor:
         device = self.model.device
         old = torch.tensor([pair.old for pair in pairs], device=device)
         apart = torch.tensor([pair.apart for pair in pairs], device=device)
-        return (self.ratio(pairs) - old - self.settings.eta * apart).square().mean()
+        return (self.ratio(pairs, self.trained) - old - self.settings.eta * apart).square()
+
+    def _backward(self, pairs: list[Pair]) -> float:
+        """Gradients of the mean loss of a batch, of which each process takes its share."""
+        if self.processes == 1:
+            loss = self.loss(pairs)
+            torch.autograd.backward(loss)
+            return float(loss.detach())
+        mine = pairs[self.rank :: self.processes]
+        # All processes must take part; one without a pair adds nothing. Gradients are averaged.
+        loss = self._squares(mine or pairs[:1]).sum() * (self.processes / len(pairs))
+        loss = loss if mine else 0.0 * loss
+        torch.autograd.backward(loss)
+        return float(self.accelerator.reduce(loss.detach(), "mean"))
 
     def optimizer(self) -> torch.optim.Optimizer:
         """Adam on what is trained."""
@@ -179,21 +231,25 @@ class Refuel:
         for group in optimizer.param_groups:
             group["lr"] = s.rate * (1.0 - step / s.steps)
         optimizer.zero_grad()
-        loss = self.loss([pairs[i] for i in drawn])
-        torch.autograd.backward(loss)
+        loss = self._backward([pairs[i] for i in drawn])
         optimizer.step()
-        return float(loss.detach())
+        return loss
 
     # --------------------------------------------------------------------------------- evaluation
 
     def rewards(self, key: int) -> list[list[float]]:
         """Rewards after each turn, of the evaluation's dialogues by the current policy."""
-        _, generator = self.streams(2, key)
+        s = self.settings
         first, _ = self.streams(3)  # the same first messages each time
-        dialogues = self.begun(self.settings.evaluated, first)
-        self.play(dialogues, [self.settings.turns] * len(dialogues), generator)
-        turns = range(1, self.settings.turns + 1)
-        return [[self.reward(each[: 2 * n]) for n in turns] for each in dialogues]
+        begun = self.begun(s.evaluated, first)
+
+        def part(number: int) -> list[list[float]]:
+            _, generator = self.streams(2, key, number)
+            dialogues = begun[number * s.chunk : (number + 1) * s.chunk]
+            self.play(dialogues, [s.turns] * len(dialogues), generator)
+            return [[self.reward(each[: 2 * n + 2]) for n in range(s.turns)] for each in dialogues]
+
+        return self.shared(-(-s.evaluated // s.chunk), part)
 
     def evaluate(self, key: int) -> list[dict[str, float]]:
         """Mean reward and win rate (%) against the first evaluation, for each turn."""
@@ -240,7 +296,7 @@ class Refuel:
         """
         yield {"iteration": 0, "pairs": 0, "loss": float("nan"), **self._last(0)}
         for t in range(iterations):
-            pairs = self.collect(t, 0, self.settings.pairs)
+            pairs = self.collect_all(t)
             loss = float("nan")
             if pairs:  # all answers may have become equal
                 optimizer, (rng, _) = self.optimizer(), self.streams(4, t)
