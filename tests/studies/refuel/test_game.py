@@ -199,3 +199,80 @@ def test_the_two_conditions():
     assert (general["policy_error"] <= general["q_error"]).all()
     assert offset["policy_error"].max() < 1e-20
     assert offset["q_error"].min() > 0.1
+
+
+def of_three_chances(horizon, bonus, clarify, answer):
+    """J_1..J_H by the level alone: topics and contents do not matter to a policy that is the same
+    in each of them. clarify, answer : (H, H) chances of the two right answers by turn and level."""
+    law, found = {0: 1.0}, []
+    for h in range(horizon):
+        after, reward = {}, 0.0
+        for level, weight in law.items():
+            up, right = clarify[h, level], answer[h, level]
+            wrong = (max(level - 1, 0), 0.0, 1 - up - right)
+            for end, earned, chance in ((level + 1, 0.0, up), (level, bonus, right), wrong):
+                after[end] = after.get(end, 0.0) + weight * chance
+                reward += weight * chance * (end + earned)
+        law = after
+        found.append(reward)
+    return found
+
+
+@pytest.mark.parametrize("case", range(6))
+def test_exact_values_at_games_of_no_file(case):
+    """Horizons, bonuses and base policies drawn here, against a recursion that knows no states."""
+    rng = np.random.default_rng([2024, case])
+    horizon, bonus = int(rng.integers(2, 12)), float(rng.uniform(0, 4))
+    clarify, answer, _ = rng.dirichlet(np.ones(3))
+    game = Game(horizon, int(rng.integers(1, 6)), int(rng.integers(2, 8)), bonus)
+    maps = data.draw_maps(rng, game)
+    base = data.base_policy(game, maps, clarify, answer)
+    law = values.reward_law(game, *values.chances(game, maps, base))
+    flat = [np.full((horizon, horizon), each) for each in (clarify, answer)]
+    expected = of_three_chances(horizon, bonus, *flat)
+    assert np.allclose(values.expected(game, law)[0], expected, atol=1e-12)
+    assert values.value(game, maps, base, "end") == pytest.approx(expected[-1], abs=1e-12)
+
+
+def iterated(horizon, bonus, eta, iterations, clarify, answer):
+    """Exact policy iteration by hand, judged at a random turn: Q_h is the mean over n >= h of the
+    reward at n, with weights 1 / n; then each of the three chances times exp(eta Q)."""
+    up, right = (np.full((horizon, horizon), each) for each in (clarify, answer))
+    for _ in range(iterations):
+        mean, total = np.zeros((horizon, horizon, 3)), np.zeros(horizon)
+        for n in range(horizon):
+            later = np.zeros(horizon + 1)  # E[R_n | level before turn h + 1]
+            for h in reversed(range(n + 1)):
+                q = np.zeros((horizon, 3))
+                for g in range(h + 1):
+                    ends = (g + 1, g, max(g - 1, 0))
+                    last = (g + 1.0, g + bonus, float(max(g - 1, 0)))
+                    q[g] = last if h == n else [later[end] for end in ends]
+                chances = np.stack([up[h], right[h], 1 - up[h] - right[h]], axis=1)
+                later = np.append((chances * q).sum(axis=1), 0.0)
+                mean[h] += q / (n + 1)
+                total[h] += 1 / (n + 1)
+        mean /= total[:, None, None]
+        chances = np.stack([up, right, 1 - up - right], axis=2) * np.exp(eta * mean)
+        chances /= chances.sum(axis=2, keepdims=True)
+        up, right = chances[..., 0], chances[..., 1]
+    return of_three_chances(horizon, bonus, up, right)
+
+
+@pytest.mark.parametrize(
+    "case", [(5, 1.5, 2.0, 8), (5, 1.5, 1.0, 5), (5, 0.8, 2.0, 8), (7, 2.2, 0.7, 6)]
+)
+def test_exact_iterations_from_the_base_policy_at_a_random_stop(case):
+    """What sampled REFUEL, and MT-MIXED too, tend to as their pairs become many."""
+    horizon, bonus, eta, iterations = case
+    game = Game(horizon, bonus=bonus)
+    maps = data.draw_maps(np.random.default_rng(1), game)
+    logs = np.log(data.base_policy(game, maps, 0.25, 0.35))
+    for _ in range(iterations):
+        q, _ = values.action_values(game, maps, np.exp(logs), "random")
+        logs = theory.exact_step(logs, q, eta)
+    law = values.reward_law(game, *values.chances(game, maps, np.exp(logs)))
+    found = values.expected(game, law)[0]
+    assert np.allclose(found, iterated(*case, 0.25, 0.35), atol=1e-10)
+    if case == (5, 1.5, 2.0, 8):  # by a program apart
+        assert np.allclose(found, [1.004, 1.993, 2.992, 4.030, 5.397], atol=6e-4)

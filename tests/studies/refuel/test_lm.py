@@ -213,6 +213,20 @@ def test_what_cannot_work_is_refused(tmp_path, capsys, made, game):
         assert len(error.strip().splitlines()) == 1
 
 
+def test_when_all_answers_are_equal_the_model_stays_as_it_is(made, game, monkeypatch):
+    model, tokenizer = made
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    trainer = trainer_of((model, tokenizer), game)
+    monkeypatch.setattr(
+        "toolbox.studies.refuel.lm.trainer.respond",
+        lambda model, tokenizer, dialogues, *_: ["answer 1"] * len(dialogues),
+    )
+    history = list(trainer.train(2))
+    assert [row["pairs"] for row in history] == [0, 0, 0]
+    assert all(np.isnan(row["loss"]) for row in history)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def test_rewards_that_are_shuffled_teach_nothing(made, game):
     """The negative control on the trainer: a reward that does not depend on the answers."""
     rng = np.random.default_rng(3)
