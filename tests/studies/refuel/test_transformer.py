@@ -15,7 +15,7 @@ from toolbox.studies.refuel import data, play, sequence, values
 from toolbox.studies.refuel.data import Game
 from toolbox.studies.refuel.learn import Setting
 from toolbox.studies.refuel.methods import METHODS
-from toolbox.studies.refuel.transformer import Captured, Transformers, Words
+from toolbox.studies.refuel.transformer import CapturedStep, Transformers, Words
 
 
 def made(game: Game, members: int = 1, width: int = 16, layers: int = 2, scale: float = 8.0):
@@ -180,9 +180,10 @@ def test_a_step_recorded_once_and_replayed_is_the_step(name):
     with torch.no_grad():
         for each, before in zip(replayed.policies.changing, kept, strict=True):
             each.copy_(before)
-    assert isinstance(sequence.step_of(plain), Captured)
+    step = sequence.step_of(plain)
+    assert isinstance(step, CapturedStep)
     for given in inputs:
-        sequence.step_of(plain)(*given)
+        step(*given)
         with torch.no_grad():
             recorded(*given)
     for ours, theirs in zip(plain.policies.changing, replayed.policies.changing, strict=True):

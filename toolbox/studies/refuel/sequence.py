@@ -38,7 +38,7 @@ from .learn import (
     members_of,
 )
 from .play import CHUNK, Chance, Played, Right, law_of, play, tokens_of
-from .transformer import Captured, Transformers
+from .transformer import CapturedStep, Transformers
 
 SUPERVISED_BATCH = 256
 SUPERVISED_RATE = 0.003
@@ -269,7 +269,7 @@ def supervised(world: World) -> None:
     def fit(chosen: Tensor, rate: Tensor) -> None:
         base.step(-base.chosen(dialogues[rows, chosen]).mean(dim=(1, 2)).sum(), rate)
 
-    step_of = Captured(fit, base.device, base.changing)
+    step_of = CapturedStep(fit, base.device)
     rngs = world.rngs("supervised batches")
     drawn = [rng.integers(SUPERVISED_DIALOGUES, size=(SUPERVISED_STEPS, SUPERVISED_BATCH))
              for rng in rngs]  # fmt: skip
@@ -280,14 +280,14 @@ def supervised(world: World) -> None:
         step_of(chosen[step], rates[step])
 
 
-def step_of(group: Sequences) -> Captured:
+def step_of(group: Sequences) -> CapturedStep:
     """One step of a group: uniform numbers (R, B) that choose the batch, and the step size."""
 
     def step(uniform: Tensor, rate: Tensor) -> None:
         spread = uniform.repeat_interleave(group.each, 0)
         group.policies.step(group.batch_loss(spread), rate)
 
-    return Captured(step, group.policies.device, group.policies.changing)
+    return CapturedStep(step, group.policies.device)
 
 
 def learn_sequences(worker: Worker, plan: Plan) -> list[Laws]:

@@ -22,6 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu, layer_norm
 
+from toolbox.core import compute
+
 from .data import Game
 from .model import BETA1, BETA2, TINY
 
@@ -187,42 +189,19 @@ class Transformers:
             self.flat.sub_(rate / (1 - BETA1**self.count) * self.first / scale)
 
 
-class Captured:
-    """A function of tensors of fixed shapes, on CUDA captured once as a graph and then replayed.
+class CapturedStep:
+    """A step with inputs, each of one shape: they are copied to where the step reads them, so that
+    on CUDA it can be captured as a graph and replayed (`compute.Captured`)."""
 
-    It may change other tensors in place; what it reads beside its inputs must stay where it is.
-    On a CPU it is called as it stands.
-    """
-
-    def __init__(self, function: Callable[..., None], device: str, changing: list[Tensor]) -> None:
-        self.function, self.device, self.changing = function, device, changing
-        self.graph: torch.cuda.CUDAGraph | None = None
+    def __init__(self, function: Callable[..., None], device: str) -> None:
         self.inputs: tuple[Tensor, ...] = ()
+        self.step = compute.Captured(lambda: function(*self.inputs), device)
 
     def __call__(self, *inputs: Tensor) -> None:
-        """Copy the inputs to where the graph reads them, and replay it."""
-        if not self.device.startswith("cuda"):
-            self.function(*inputs)
-            return
-        if self.graph is None:
-            self._capture(inputs)
-        for mine, given in zip(self.inputs, inputs, strict=True):
-            mine.copy_(given, non_blocking=True)
-        assert self.graph is not None
-        self.graph.replay()
-
-    def _capture(self, inputs: tuple[Tensor, ...]) -> None:
-        self.inputs = tuple(each.clone() for each in inputs)
-        kept = [each.detach().clone() for each in self.changing]
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # libraries set themselves up in calls before the capture
-            for _ in range(3):
-                self.function(*self.inputs)
-        torch.cuda.current_stream().wait_stream(stream)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            self.function(*self.inputs)
-        with torch.no_grad():  # as if those calls had not been
-            for each, before in zip(self.changing, kept, strict=True):
-                each.copy_(before)
+        """The next step, on these inputs."""
+        if not self.inputs:
+            self.inputs = tuple(each.clone() for each in inputs)
+        else:
+            for mine, given in zip(self.inputs, inputs, strict=True):
+                mine.copy_(given)
+        self.step()
