@@ -120,8 +120,11 @@ def test_guides_name_commands_flags_and_presets_that_exist():
         if loaded.guide is None:
             continue
         for named in loaded.guide.flags:
-            command, flag = named.split()
-            assert flag in {p.flag for p in registered(study, command).params.values()}, named
+            command, flag, *value = named.split()
+            if flag == "--preset":
+                assert not value or value[0] in loaded.commands[command].presets, named
+            else:
+                assert flag in {p.flag for p in registered(study, command).params.values()}, named
         for line in loaded.guide.next:
             program, name, command, *rest = shlex.split(line.partition("#")[0])
             assert (program, name) == ("toolbox", study), line
