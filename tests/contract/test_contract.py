@@ -30,9 +30,9 @@ def test_presets_hold_to_the_signature(case: Case) -> None:
         preset_values(case.study, case.command, preset, {**case.params, **SHARED_PARAMS})
 
 
-LONGER = {"tape finetune": 300}
-"""Seconds of `small` beyond two minutes, where the seeds that the claims need take more: three base
-models, and eight adaptations of each."""
+LONGER = {"tape finetune": 300, "marl shift": 200}
+"""Seconds of `small` beyond two minutes: three base models with eight adaptations of each; 60 games,
+measured on a busy machine."""
 
 
 def test_measured_times_are_given_for_smoke_and_small(case: Case) -> None:
