@@ -31,8 +31,8 @@ def test_presets_hold_to_the_signature(case: Case) -> None:
 
 
 LONGER = {"tape finetune": 300, "marl shift": 200}
-"""Seconds of `small` beyond two minutes: three base models with eight adaptations of each; 60 games,
-measured on a busy machine."""
+"""Seconds of `small` beyond two minutes: three base models with eight adaptations of each; sixty
+games, measured on a busy machine."""
 
 
 def test_measured_times_are_given_for_smoke_and_small(case: Case) -> None:
