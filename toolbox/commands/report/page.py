@@ -26,7 +26,7 @@ from toolbox.core.status import Status
 from toolbox.core.times import in_words
 from toolbox.version import __version__
 
-EMBEDDED = 50_000
+EMBEDDED = 30_000
 """Bytes up to which a table stands in the page; the path of a larger one is given."""
 LISTED = 20
 """Runs of a configuration that are listed one by one."""
