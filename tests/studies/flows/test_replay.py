@@ -61,7 +61,7 @@ def torchscript_is_here():
     try:
         unit = torch.jit.CompilationUnit("def run(x: Tensor) -> Tensor:\n    return x\n")
         return bool((unit.run(torch.ones(1)) == 1).all())
-    except Exception:
+    except (AttributeError, RuntimeError):
         return False
 
 

@@ -112,7 +112,7 @@ def record(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # TorchScript is called deprecated
             run = torch.jit.CompilationUnit(source).run
-    except Exception as error:
+    except (AttributeError, RuntimeError) as error:  # the first without TorchScript
         raise Unrecordable(str(error)) from error
     return (lambda given: run(given, constants)), outputs
 

@@ -19,6 +19,7 @@ from .flags import (
     Iters,
     Lam,
     Learning,
+    Noise,
     OneAgents,
     Ridge,
     Samples,
@@ -40,9 +41,7 @@ class Shift(Data):
     true_rank: TrueRank = 2
     conc: Conc = 6.0
     samples: Samples = 4000
-    noise: Annotated[
-        float, typer.Option(help="Standard deviation of the noise on rewards."), Ge(0), Le(10)
-    ] = 0.1
+    noise: Noise = 0.1
 
 
 @dataclass(frozen=True)
@@ -261,12 +260,7 @@ class Markov:
     episodes: Annotated[
         int, typer.Option(help="Logged episodes of a data set."), Ge(1), Le(100_000)
     ] = 200
-    noise: Annotated[
-        float,
-        typer.Option(help="Standard deviation of the noise on logged rewards."),
-        Ge(0),
-        Le(10),
-    ] = 0.2
+    noise: Noise = 0.2
     conc: Conc = 6.0
     ridge: Ridge = 0.01
     iters: Iters = 40
